@@ -67,14 +67,16 @@ class Overlay(Op):
 
 
 class MaskLayer(Op):
-    """Make a small tmpfs as topmost lower layer that hides paths: ``empty`` directories and ``absent`` names.
+    """Make a topmost lower layer that hides paths: ``empty`` directories as (path, mode), and ``absent`` names.
 
-    ``empty`` are ``(path, mode)``; parents are made as opaque-free directories, so that their other content shows.
+    It is a small tmpfs, or lies in ``directory`` where the container's user may set no attributes on a tmpfs (user
+    namespaces before Linux 6.6). Parents are plain directories, so that their other content shows through.
     """
 
     name: str
     empty: tuple[tuple[str, int], ...]
     absent: tuple[str, ...]
+    directory: str = ""
     userxattr: bool = False
 
     def describe(self) -> str:
@@ -82,7 +84,7 @@ class MaskLayer(Op):
 
 
 class Device(Record):
-    """A device node: ``kind`` is c, b or p; ``uid``/``gid`` are the container's ids; ``source`` a host path."""
+    """A device node below /dev: ``kind`` is c, b or p; ``uid``/``gid`` are the container's ids."""
 
     path: str
     kind: str
@@ -91,7 +93,6 @@ class Device(Record):
     mode: int = 0o666
     uid: int = 0
     gid: int = 0
-    source: str = ""
 
 
 class DevTree(Op):
@@ -101,8 +102,7 @@ class DevTree(Op):
     devices: tuple[Device, ...]
     links: tuple[tuple[str, str], ...]
     directories: tuple[str, ...]
-    data: tuple[tuple[str, str], ...] = ()
-    bind_nodes: bool = False
+    options: tuple[tuple[str, str], ...] = ()
 
     def describe(self) -> str:
         return "make /dev with " + " ".join(device.path for device in self.devices)
@@ -160,7 +160,6 @@ class Attach(Op):
 
     name: str
     target: str
-    directory: bool = True
     fresh: NewFilesystem | None = None
     copy_up: bool = False
 
