@@ -83,8 +83,12 @@ def run(guest: str, tests: Iterable[str], directory: Path) -> dict[str, dict[str
         text=True,
         errors="replace",
     )
-    results: dict[str, dict[str, Any]] = {"": {"code": done.returncode, "output": done.stdout + done.stderr}}
-    report = directory / "report"
+    return {**read(directory / "report"), "": {"code": done.returncode, "output": done.stdout + done.stderr}}
+
+
+def read(report: Path) -> dict[str, dict[str, Any]]:
+    """Return ``{node id: result}`` from the lines that :class:`GuestReport` wrote; without a file nothing ran."""
+    results: dict[str, dict[str, Any]] = {}
     for line in report.read_text().splitlines() if report.exists() else []:
         _merge(results, json.loads(line))
     return results
