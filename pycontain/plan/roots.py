@@ -67,11 +67,11 @@ def compile_root(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]
 
 
 def _directory(root: RootSource, facts: HostFacts) -> list[Op]:
-    idmap = facts.userns.idmap
+    idmap = "ridmap" if facts.userns.idmap else ""
     if root.writable:
         return [OpenTree("root.path", "root", root.path, recursive=True, idmap=idmap)]
     return [
-        OpenTree("root.path", "lower", root.path, idmap=idmap, attr_set=MOUNT_ATTR_RDONLY),
+        OpenTree("root.path", "lower", root.path, idmap=idmap and "idmap", attr_set=MOUNT_ATTR_RDONLY),
         Overlay("root.path", "root", ("lower",), *_layers(f"{root.overlay}/root"), userxattr=not facts.privileged),
     ]
 
@@ -93,7 +93,7 @@ def _host(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]]:
         attachments.append(Attach("root.path", name, mount.target))
     for number, path in enumerate(root.include):
         name = f"include{number}"
-        host.append(OpenTree("root.path", name, path, idmap=facts.userns.idmap, attr_set=READ_ONLY_TREE))
+        host.append(OpenTree("root.path", name, path, idmap="idmap" if facts.userns.idmap else "", attr_set=READ_ONLY_TREE))
         attachments.append(Attach("root.path", name, path))
     return host, attachments
 
@@ -105,7 +105,7 @@ def _overlays(root: RootSource, facts: HostFacts, name: str, target: str, path: 
     lowers = (f"{name}.mask", f"{name}.lower")
     ops: list[Op] = [
         MaskLayer("root.path", lowers[0], empty, absent, f"{own}/mask" if userxattr else "", userxattr),
-        OpenTree("root.path", lowers[1], path, idmap=shifted, attr_set=READ_ONLY_TREE),
+        OpenTree("root.path", lowers[1], path, idmap="idmap" if shifted else "", attr_set=READ_ONLY_TREE),
     ]
     if shifted:
         ops.append(Overlay("root.path", f"{name}.public", lowers, public_only=True, userxattr=userxattr))
