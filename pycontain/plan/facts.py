@@ -6,7 +6,7 @@ from pycontain.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycontain.spec.linux import IDMapping
+    from pycontain.spec.ids import IDMapping
 
 # How the container's users relate to the host's.
 USERNS_HOST = "host"

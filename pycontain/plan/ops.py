@@ -9,6 +9,7 @@ host ops run inside init, in its user namespace.
 from __future__ import annotations
 
 from pycontain.record import Record
+from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_SHARED
 
 
 class Op(Record):
@@ -25,18 +26,27 @@ class Op(Record):
 
 
 class OpenTree(Op):
-    """Clone the mount at ``source``. ``attr_set`` / ``attr_clr`` are MOUNT_ATTR_* bits; ``idmap`` shifts its owners
-    by the container's own mapping; ``propagation`` is an MS_* flag or 0. ``optional`` sources may be missing."""
+    """Clone the mount at ``source``.
+
+    ``attr_set`` / ``attr_clr`` are MOUNT_ATTR_* bits of this one mount, ``tree_set`` / ``tree_clr`` of all below as
+    well. ``idmap`` shifts owners by the container's own mapping: "idmap" for this mount, "ridmap" for the tree.
+    ``propagation`` are MS_* values applied one after the other.
+    """
 
     name: str
     source: str
     recursive: bool = False
     attr_set: int = 0
     attr_clr: int = 0
-    recursive_attrs: bool = False
-    idmap: bool = False
-    propagation: int = 0
-    optional: bool = False
+    tree_set: int = 0
+    tree_clr: int = 0
+    idmap: str = ""
+    propagation: tuple[int, ...] = ()
+
+    @property
+    def shared(self) -> bool:
+        """Whether mounts made inside are to reach the host: then the tree stays in the host's peer group."""
+        return any(value & MS_SHARED for value in self.propagation)
 
     def describe(self) -> str:
         words = ["recursively" if self.recursive else "", "with shifted owners" if self.idmap else ""]
@@ -67,14 +77,16 @@ class Overlay(Op):
 
 
 class MaskLayer(Op):
-    """Make a small tmpfs as topmost lower layer that hides paths: ``empty`` directories and ``absent`` names.
+    """Make a topmost lower layer that hides paths: ``empty`` directories as (path, mode), and ``absent`` names.
 
-    ``empty`` are ``(path, mode)``; parents are made as opaque-free directories, so that their other content shows.
+    It is a small tmpfs, or lies in ``directory`` where the container's user may set no attributes on a tmpfs (user
+    namespaces before Linux 6.6). Parents are plain directories, so that their other content shows through.
     """
 
     name: str
     empty: tuple[tuple[str, int], ...]
     absent: tuple[str, ...]
+    directory: str = ""
     userxattr: bool = False
 
     def describe(self) -> str:
@@ -82,7 +94,7 @@ class MaskLayer(Op):
 
 
 class Device(Record):
-    """A device node: ``kind`` is c, b or p; ``uid``/``gid`` are the container's ids; ``source`` a host path."""
+    """A device node below /dev: ``kind`` is c, b or p; ``uid``/``gid`` are the container's ids."""
 
     path: str
     kind: str
@@ -91,7 +103,6 @@ class Device(Record):
     mode: int = 0o666
     uid: int = 0
     gid: int = 0
-    source: str = ""
 
 
 class DevTree(Op):
@@ -101,8 +112,7 @@ class DevTree(Op):
     devices: tuple[Device, ...]
     links: tuple[tuple[str, str], ...]
     directories: tuple[str, ...]
-    data: tuple[tuple[str, str], ...] = ()
-    bind_nodes: bool = False
+    options: tuple[tuple[str, str], ...] = ()
 
     def describe(self) -> str:
         return "make /dev with " + " ".join(device.path for device in self.devices)
@@ -116,11 +126,11 @@ class NewFilesystem(Op):
     source: str = ""
     options: tuple[tuple[str, str], ...] = ()
     attr_set: int = 0
-    readonly: bool = False
 
     def describe(self) -> str:
         words = ",".join(f"{k}={v}" if v else k for k, v in self.options)
-        return f"new {self.fstype}" + (f" ({words})" if words else "")
+        readonly = "read-only " if self.attr_set & MOUNT_ATTR_RDONLY else ""
+        return f"new {readonly}{self.fstype}" + (f" ({words})" if words else "")
 
 
 # -- init stage -------------------------------------------------------------------------------------------------
@@ -160,9 +170,7 @@ class Attach(Op):
 
     name: str
     target: str
-    directory: bool = True
     fresh: NewFilesystem | None = None
-    copy_up: bool = False
 
     def describe(self) -> str:
         what = self.fresh.describe() if self.fresh is not None else self.name

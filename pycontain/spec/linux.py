@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from pycontain.spec.seccomp import LinuxSeccomp
 
 NAMESPACE_TYPES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
+DEVICE_TYPES = ("c", "b", "u", "p")
+CLOCKS = ("monotonic", "boottime")
+# the specification has the words without r; runc and crun take the recursive ones too, and engines write them
+PROPAGATIONS = ("shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable")
+PERSONALITY_DOMAINS = ("LINUX", "LINUX32")
+MEMORY_POLICY_MODES = (
+    "MPOL_DEFAULT", "MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_WEIGHTED_INTERLEAVE", "MPOL_PREFERRED", "MPOL_PREFERRED_MANY",
+    "MPOL_LOCAL",
+)  # fmt: skip
+MEMORY_POLICY_FLAGS = ("MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES")
 
 
 class Namespace(Record):
