@@ -50,7 +50,7 @@ def compile_mounts(spec: Spec, spaces: Namespaces, facts: HostFacts) -> tuple[li
         flags = parse_options(mount.options, f"{path}.options")
         if flags.bind:
             made = _bind(mount, flags, f"bind{index}", path, facts)
-        elif mount.type == "cgroup" or mount.type == "cgroup2":
+        elif mount.type in ("cgroup", "cgroup2"):
             made = _cgroup(mount, flags, path, facts)
         elif mount.type == "tmpfs" and mount.destination.rstrip("/") == "/dev":
             made = _dev(spec, flags, path, facts)
