@@ -1,4 +1,7 @@
-"""Lists of CPUs or memory nodes: ``0-3,7``. [lean]"""
+"""Lists of CPUs or memory nodes: ``0-3,7``.
+
+[lean]
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The program of a container and what it may do: ``process`` in config.json, and the document of ``exec``. [lean]"""
+"""The program of a container and what it may do: ``process`` in config.json, and the document of ``exec``.
+
+[lean]
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ class ConsoleSize(Record):
 
 
 class User(Record):
-    """Ids as seen inside the container. Source: config.md#posix-platform-user
+    """Ids as seen inside the container. Source: config.md#posix-platform-user.
 
     ``umask`` is None where the calling process's umask stays; ``username`` is for other platforms.
     """
@@ -52,7 +55,7 @@ class User(Record):
 
 
 class Capabilities(Record):
-    """Five sets of names as written (``CAP_CHOWN``); unknown names are legal and become warnings where they are applied."""
+    """Five sets of names as written (``CAP_CHOWN``); unknown names are legal and become warnings."""
 
     bounding: tuple[str, ...] = ()
     effective: tuple[str, ...] = ()
@@ -96,7 +99,7 @@ class CPUAffinity(Record):
 
 
 class Process(Record):
-    """Source: config.md#process"""
+    """One process and everything that holds for it. Source: config.md#process."""
 
     cwd: str
     args: tuple[str, ...] = ()

@@ -1,4 +1,7 @@
-"""Names of kernel parameters in ``linux.sysctl``, and the namespace that each needs. [lean]"""
+"""Names of kernel parameters in ``linux.sysctl``, and the namespace that each needs.
+
+[lean]
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What must hold between the values of a document: every rule is a row with its id and the sentence it enforces. [lean]
+"""What must hold between the values of a document: every rule is a row with its id and the sentence it enforces.
+
+[lean]
 
 The ids are those of the project's list of requirements (B bundle, P process, N namespaces, U users, M mounts,
 D devices, G cgroups, H hooks, S seccomp, R paths and rdt). Rules look at records only, never at the host.

@@ -1,4 +1,7 @@
-"""Rules of the document's own properties: version, root, names, mounts, hooks, annotations. Source: config.md. [lean]"""
+"""Rules of the document's own properties: version, root, names, mounts, hooks, annotations. Source: config.md.
+
+[lean]
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,13 @@ _IDENTIFIER = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRS
 
 
 def parse_version(text: str) -> tuple[int, int, int, str] | None:
-    """Return (major, minor, patch, pre-release) of a semantic version, None where it is none. Source: semver.org 2.0.0"""
+    """Return (major, minor, patch, pre-release) of a semantic version, None where it is none.
+
+    Source: semver.org, 2.0.0
+    """
     text, plus, build = text.partition("+")
     core, dash, pre = text.partition("-")
-    if plus and not _are_identifiers(build) or dash and not _are_identifiers(pre):
+    if (plus and not _are_identifiers(build)) or (dash and not _are_identifiers(pre)):
         return None
     if any(_is_number(part) and part != "0" and part[0] == "0" for part in pre.split(".")):
         return None
@@ -105,8 +111,9 @@ def _idmap(spec: Spec, mount: Mount, flags: MountFlags, at: str) -> None:
     check_mappings(mount.uid_mappings, f"{at}.uidMappings")
     check_mappings(mount.gid_mappings, f"{at}.gidMappings")
     if flags.idmap and not mount.uid_mappings:
-        where = f"{at}.options[{mount.options.index(flags.idmap)}]"
-        rule = f"{flags.idmap} needs uidMappings and gidMappings, or a user namespace"
+        word = "ridmap" if flags.idmap_recursive else "idmap"
+        where = f"{at}.options[{mount.options.index(word)}]"
+        rule = f"{word} needs uidMappings and gidMappings, or a user namespace"
         require(spec.linux.namespace("user"), where, rule)
 
 

@@ -1,4 +1,7 @@
-"""Rules of ``linux``, without resources and seccomp. Source: config-linux.md. [lean]"""
+"""Rules of ``linux``, without resources and seccomp. Source: config-linux.md.
+
+[lean]
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Rules of ``process``. Source: config.md#process. [lean]"""
+"""Rules of ``process``. Source: config.md#process.
+
+[lean]
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Rules of ``linux.resources``, which ``update --resources`` obeys too. Source: config-linux.md#control-groups. [lean]"""
+"""Rules of ``linux.resources``, which ``update --resources`` obeys too. Source: config-linux.md#control-groups.
+
+[lean]
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def _cpu(resources: LinuxResources, path: str, warnings: list[str]) -> None:
     require(quota <= 0 or burst <= quota, f"{path}.burst", f"{burst} is above the quota {quota}")
     require(cpu.idle in (None, 0, 1), f"{path}.idle", f"{cpu.idle} is neither 0 nor 1")
     for name, text in (("cpus", cpu.cpus), ("mems", cpu.mems)):
-        # the kernel's own list format has more than 0-3,7 (strides, blanks): only what would reach another file is wrong
+        # the kernel's own list format has more than 0-3,7 (strides, blanks), so that only letters are wrong here
         letters = all(char in "0123456789-,:/ " for char in text)
         require(letters, f"{path}.{name}", f"{quoted(text)} is no list such as 0-3,7")
 

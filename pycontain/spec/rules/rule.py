@@ -1,4 +1,7 @@
-"""How a rule looks, and how a list of them is applied. [lean]"""
+"""How a rule looks, and how a list of them is applied.
+
+[lean]
+"""
 
 from __future__ import annotations
 

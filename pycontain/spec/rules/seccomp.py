@@ -1,4 +1,7 @@
-"""Rules of ``linux.seccomp``. Source: config-linux.md#seccomp. [lean]"""
+"""Rules of ``linux.seccomp``. Source: config-linux.md#seccomp.
+
+[lean]
+"""
 
 from __future__ import annotations
 
