@@ -137,6 +137,8 @@ class NewFilesystem(Op):
 
 
 class SetHostname(Op):
+    """Set the name of the UTS namespace."""
+
     name: str
 
     def describe(self) -> str:
@@ -144,6 +146,8 @@ class SetHostname(Op):
 
 
 class SetDomainname(Op):
+    """Set the NIS domain name of the UTS namespace."""
+
     name: str
 
     def describe(self) -> str:
@@ -151,6 +155,8 @@ class SetDomainname(Op):
 
 
 class LoopbackUp(Op):
+    """Bring up the loopback interface of the network namespace."""
+
     def describe(self) -> str:
         return "bring the loopback interface up"
 
@@ -197,6 +203,8 @@ class MaskPaths(Op):
 
 
 class ReadonlyPaths(Op):
+    """Make paths read-only, with all that is mounted below them."""
+
     paths: tuple[str, ...]
 
     def describe(self) -> str:
@@ -204,6 +212,8 @@ class ReadonlyPaths(Op):
 
 
 class Sysctl(Op):
+    """Write a kernel parameter of one of the container's namespaces."""
+
     key: str
     value: str
 
@@ -212,6 +222,8 @@ class Sysctl(Op):
 
 
 class PivotRoot(Op):
+    """Make the new root the root; ``propagation`` is an MS_* value or 0."""
+
     readonly: bool = False
     propagation: int = 0
 
@@ -220,6 +232,8 @@ class PivotRoot(Op):
 
 
 class JoinKeyring(Op):
+    """Join a session keyring of its own, so that the caller's keys are out of reach."""
+
     name: str
 
     def describe(self) -> str:

@@ -74,8 +74,8 @@ class Trees:
             HostError: a file system cannot shift owners.
         """
         shared = [op for op in ops if isinstance(op, OpenTree) and op.shared]
-        for op in shared:
-            self._make(op)
+        for tree in shared:
+            self._make(tree)
         # from here on nothing that we attach can reach the host, and what the host mounts still reaches us
         _sys.mount(None, "/", None, MS_REC | MS_SLAVE, None)
         for op in ops:
@@ -111,12 +111,21 @@ class Trees:
     def attach_for_overlay(self, name: str) -> str:
         """Attach a tree in this mount namespace and return a path to it: kernels before 6.5 take no detached lower."""
         fd = self.fds[name]
+        stage = self._open_stage()
+        os.mkdir(name, 0o755, dir_fd=stage)
+        _sys.move_mount(fd, "", stage, name, MOVE_MOUNT_F_EMPTY_PATH)
+        return f"/proc/self/fd/{fd}"
+
+    def empty_lower(self) -> str:
+        """Return a path to an empty directory: an overlay without an upper layer wants two lower ones."""
+        return f"/proc/self/fd/{self._open_stage()}/empty"
+
+    def _open_stage(self) -> int:
         if self._stage < 0:
             self._stage = _new("tmpfs", "pycontain", (("mode", "0755"), ("size", "1m")))
             _sys.move_mount(self._stage, "", AT_FDCWD, self._staging, MOVE_MOUNT_F_EMPTY_PATH)
-        os.mkdir(name, 0o755, dir_fd=self._stage)
-        _sys.move_mount(fd, "", self._stage, name, MOVE_MOUNT_F_EMPTY_PATH)
-        return f"/proc/self/fd/{fd}"
+            os.mkdir("empty", 0o755, dir_fd=self._stage)
+        return self._stage
 
 
 # The function that makes an op's tree, by the op's class.
@@ -179,8 +188,10 @@ def _filesystem(path: str) -> str:
 
 @_makes(Overlay)
 def _overlay(trees: Trees, op: Overlay) -> None:
-    lowers = ":".join(trees.attach_for_overlay(name) for name in op.lowers)
-    options = [("lowerdir", lowers)]
+    lowers = [trees.attach_for_overlay(name) for name in op.lowers]
+    if not op.upper and len(lowers) == 1:
+        lowers.append(trees.empty_lower())
+    options = [("lowerdir", ":".join(lowers))]
     if op.upper:
         # What a layer holds is lost with the state at the next boot: nothing is gained by syncing it.
         options += [("upperdir", op.upper), ("workdir", op.work), ("volatile", ""), ("index", "off")]
