@@ -383,7 +383,11 @@ SIGNALS: dict[str, int] = {
     )
 }
 SIGNALS.update(
-    SIGIOT=6, SIGCLD=17, SIGPOLL=29, SIGRTMIN=SIGRTMIN, SIGRTMAX=SIGRTMAX,
+    SIGIOT=6,
+    SIGCLD=17,
+    SIGPOLL=29,
+    SIGRTMIN=SIGRTMIN,
+    SIGRTMAX=SIGRTMAX,
     **{f"SIGRTMIN+{n}": SIGRTMIN + n for n in range(1, 16)},
     **{f"SIGRTMAX-{n}": SIGRTMAX - n for n in range(14, 0, -1)},
 )
