@@ -101,10 +101,10 @@ def _fresh(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> Op:
         mount.type,
         mount.source or mount.type,
         options,
-        attr_set=flags.attr_set & ~MOUNT_ATTR_RDONLY if flags.copy_up else flags.attr_set,
+        attr_set=flags.attr_set,
         readonly=bool(flags.attr_set & MOUNT_ATTR_RDONLY),
     )
-    return Attach(path, "", mount.destination, fresh=filesystem, copy_up=flags.copy_up)
+    return Attach(path, "", mount.destination, fresh=filesystem)
 
 
 def _has_gid(facts: HostFacts, gid: str) -> bool:

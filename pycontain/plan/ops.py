@@ -161,7 +161,6 @@ class Attach(Op):
     name: str
     target: str
     fresh: NewFilesystem | None = None
-    copy_up: bool = False
 
     def describe(self) -> str:
         what = self.fresh.describe() if self.fresh is not None else self.name

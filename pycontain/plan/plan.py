@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pycontain.plan.ops import Attach, AttachRoot
 from pycontain.record import Record
 
 TYPE_CHECKING = False
@@ -28,3 +29,8 @@ class Plan(Record):
     host_inside: bool = False
     cgroup: str = ""
     resources: LinuxResources | None = None
+
+    @property
+    def attached(self) -> frozenset[str]:
+        """Names of the trees that init attaches; what lies below an overlay is held by the overlay."""
+        return frozenset(op.name for op in self.init if isinstance(op, (Attach, AttachRoot)) and op.name)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from pycontain.spec.kinds import Table
     from pycontain.spec.process import Process
+    from pycontain.spec.resources import LinuxResources
     from pycontain.spec.runtime import Spec
+    from pycontain.spec.seccomp import LinuxSeccomp
 
 
 def decode(document: object, *, source: str = "config.json") -> tuple[Spec, tuple[str, ...]]:
@@ -32,6 +34,16 @@ def decode_process(document: object, *, source: str = "process.json") -> tuple[P
     return _decode(tables.PROCESS, document, source)
 
 
+def decode_resources(document: object, *, source: str = "resources.json") -> tuple[LinuxResources, tuple[str, ...]]:
+    """Return the resources of an ``update --resources`` document, and warnings; as :func:`decode`."""
+    return _decode(tables.RESOURCES, document, source)
+
+
+def decode_seccomp(document: object, *, source: str = "seccomp.json") -> tuple[LinuxSeccomp, tuple[str, ...]]:
+    """Return a seccomp profile in the specification's form, and warnings; as :func:`decode`."""
+    return _decode(tables.SECCOMP, document, source)
+
+
 def encode(spec: Spec) -> dict[str, object]:
     """Return config.json as plain dicts and lists; ``decode(encode(spec))`` is ``spec`` again.
 
@@ -43,6 +55,11 @@ def encode(spec: Spec) -> dict[str, object]:
 def encode_process(process: Process) -> dict[str, object]:
     """Return a process as :func:`decode_process` reads it."""
     return tables.PROCESS.encode(process)
+
+
+def encode_resources(resources: LinuxResources) -> dict[str, object]:
+    """Return resources as :func:`decode_resources` reads them."""
+    return tables.RESOURCES.encode(resources)
 
 
 def _decode(table: Table, document: object, source: str) -> tuple[Any, tuple[str, ...]]:

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
         """Reads and writes one value."""
 
         def decode(self, value: Any, at: Chain, warnings: list[str]) -> Any:
-            """Return the value as records hold it. Raises: SpecError: it is not of this kind."""
+            """Return the value as records hold it, None for the record's default.
+
+            Raises:
+                SpecError: it is not of this kind.
+            """
 
         def encode(self, value: Any) -> Any:
             """Return the value as JSON has it."""
@@ -66,7 +70,7 @@ def type_name(value: object) -> str:
 
 
 class Text:
-    """A string that can reach the kernel: no NUL, valid Unicode. With ``may_be_absent``, "" is read as None.
+    """A string that can reach the kernel: no NUL, valid Unicode. With ``may_be_absent``, "" is read as absent.
 
     Writers in Go leave out empty strings and read absent ones as empty, so the two have always meant the same.
     """
@@ -93,7 +97,7 @@ class Text:
 
 
 class Choice:
-    """One of a few words. With ``may_be_absent``, "" is read as None."""
+    """One of a few words. With ``may_be_absent``, "" is read as absent."""
 
     def __init__(self, words: Iterable[str], *, may_be_absent: bool = False) -> None:
         self.words = tuple(words)
@@ -207,12 +211,16 @@ class Table:
         if type(value) is not dict:
             raise wrong(at, f"expected object, got {type_name(value)}")
         fields: dict[str, Any] = {}
+        found = 0
         for name, key, decode, required in self._plan:
             if key in value:
-                fields[name] = decode(value[key], (at, key), warnings)
+                found += 1
+                item = decode(value[key], (at, key), warnings)
+                if item is not None:
+                    fields[name] = item
             elif required:
                 raise wrong((at, key), "is required")
-        if len(fields) != len(value):
+        if found != len(value):
             self._warn(value, at, warnings)
         return self.cls(**fields)
 

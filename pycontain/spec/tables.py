@@ -6,7 +6,7 @@ Source: config.md and config-linux.md of the runtime specification 1.3.0. What m
 
 from __future__ import annotations
 
-from pycontain.spec import hooks, ids, linux, mounts, process, root, runtime
+from pycontain.spec import hooks, ids, linux, mounts, process, resources, root, runtime, seccomp
 from pycontain.spec.kinds import (
     ALWAYS,
     BOOLEAN,
@@ -17,6 +17,7 @@ from pycontain.spec.kinds import (
     REQUIRED,
     STRINGS,
     TEXT,
+    UINT16,
     UINT32,
     UINT64,
     Array,
@@ -172,6 +173,165 @@ HOOKS = Table(
     ),
 )
 
+# ---- linux.resources
+
+DEVICE_RULE = Table(
+    resources.DeviceRule,
+    (
+        ("allow", "allow", BOOLEAN, REQUIRED),
+        ("type", "type", Choice(("a", "c", "b"), may_be_absent=True), OPTIONAL),
+        ("major", "major", INT64, OPTIONAL),
+        ("minor", "minor", INT64, OPTIONAL),
+        ("access", "access", NAME, OPTIONAL),
+    ),
+)
+
+MEMORY = Table(
+    resources.Memory,
+    (
+        ("limit", "limit", INT64, OPTIONAL),
+        ("reservation", "reservation", INT64, OPTIONAL),
+        ("swap", "swap", INT64, OPTIONAL),
+        ("kernel", "kernel", INT64, OPTIONAL),
+        ("kernel_tcp", "kernelTCP", INT64, OPTIONAL),
+        ("swappiness", "swappiness", UINT64, OPTIONAL),
+        ("disable_oom_killer", "disableOOMKiller", BOOLEAN, OPTIONAL),
+        ("use_hierarchy", "useHierarchy", BOOLEAN, OPTIONAL),
+        ("check_before_update", "checkBeforeUpdate", BOOLEAN, OPTIONAL),
+    ),
+)
+
+CPU = Table(
+    resources.Cpu,
+    (
+        ("shares", "shares", UINT64, OPTIONAL),
+        ("quota", "quota", INT64, OPTIONAL),
+        ("burst", "burst", UINT64, OPTIONAL),
+        ("period", "period", UINT64, OPTIONAL),
+        ("realtime_runtime", "realtimeRuntime", INT64, OPTIONAL),
+        ("realtime_period", "realtimePeriod", UINT64, OPTIONAL),
+        ("cpus", "cpus", TEXT, OPTIONAL),
+        ("mems", "mems", TEXT, OPTIONAL),
+        ("idle", "idle", INT64, OPTIONAL),
+    ),
+)
+
+PIDS = Table(resources.Pids, (("limit", "limit", INT64, OPTIONAL),))
+
+WEIGHT_DEVICE = Table(
+    resources.WeightDevice,
+    (
+        ("major", "major", INT64, REQUIRED),
+        ("minor", "minor", INT64, REQUIRED),
+        ("weight", "weight", UINT16, OPTIONAL),
+        ("leaf_weight", "leafWeight", UINT16, OPTIONAL),
+    ),
+)
+
+THROTTLE_DEVICE = Table(
+    resources.ThrottleDevice,
+    (
+        ("major", "major", INT64, REQUIRED),
+        ("minor", "minor", INT64, REQUIRED),
+        ("rate", "rate", UINT64, REQUIRED),
+    ),
+)
+
+BLOCK_IO = Table(
+    resources.BlockIO,
+    (
+        ("weight", "weight", UINT16, OPTIONAL),
+        ("leaf_weight", "leafWeight", UINT16, OPTIONAL),
+        ("weight_device", "weightDevice", Array(WEIGHT_DEVICE), OPTIONAL),
+        ("throttle_read_bps_device", "throttleReadBpsDevice", Array(THROTTLE_DEVICE), OPTIONAL),
+        ("throttle_write_bps_device", "throttleWriteBpsDevice", Array(THROTTLE_DEVICE), OPTIONAL),
+        ("throttle_read_iops_device", "throttleReadIOPSDevice", Array(THROTTLE_DEVICE), OPTIONAL),
+        ("throttle_write_iops_device", "throttleWriteIOPSDevice", Array(THROTTLE_DEVICE), OPTIONAL),
+    ),
+)
+
+HUGEPAGE_LIMIT = Table(
+    resources.HugepageLimit,
+    (
+        ("page_size", "pageSize", TEXT, REQUIRED),
+        ("limit", "limit", UINT64, REQUIRED),
+    ),
+)
+
+INTERFACE_PRIORITY = Table(
+    resources.InterfacePriority,
+    (
+        ("name", "name", TEXT, REQUIRED),
+        ("priority", "priority", UINT32, REQUIRED),
+    ),
+)
+
+NETWORK = Table(
+    resources.Network,
+    (
+        ("class_id", "classID", UINT32, OPTIONAL),
+        ("priorities", "priorities", Array(INTERFACE_PRIORITY), OPTIONAL),
+    ),
+)
+
+RDMA = Table(
+    resources.Rdma,
+    (
+        ("hca_handles", "hcaHandles", UINT32, OPTIONAL),
+        ("hca_objects", "hcaObjects", UINT32, OPTIONAL),
+    ),
+)
+
+RESOURCES = Table(
+    resources.LinuxResources,
+    (
+        ("devices", "devices", Array(DEVICE_RULE), OPTIONAL),
+        ("memory", "memory", MEMORY, OPTIONAL),
+        ("cpu", "cpu", CPU, OPTIONAL),
+        ("pids", "pids", PIDS, OPTIONAL),
+        ("block_io", "blockIO", BLOCK_IO, OPTIONAL),
+        ("hugepage_limits", "hugepageLimits", Array(HUGEPAGE_LIMIT), OPTIONAL),
+        ("network", "network", NETWORK, OPTIONAL),
+        ("rdma", "rdma", Map(RDMA), OPTIONAL),
+        ("unified", "unified", _STRING_MAP, OPTIONAL),
+    ),
+)
+
+# ---- linux.seccomp
+
+SECCOMP_ARG = Table(
+    seccomp.LinuxSeccompArg,
+    (
+        ("index", "index", UINT32, REQUIRED),
+        ("value", "value", UINT64, REQUIRED),
+        ("value_two", "valueTwo", UINT64, OPTIONAL),
+        ("op", "op", Choice(seccomp.OPERATORS), REQUIRED),
+    ),
+)
+
+SYSCALL = Table(
+    seccomp.LinuxSyscall,
+    (
+        ("names", "names", STRINGS, REQUIRED),
+        ("action", "action", Choice(seccomp.ACTIONS), REQUIRED),
+        ("errno_ret", "errnoRet", UINT32, OPTIONAL),
+        ("args", "args", Array(SECCOMP_ARG), OPTIONAL),
+    ),
+)
+
+SECCOMP = Table(
+    seccomp.LinuxSeccomp,
+    (
+        ("default_action", "defaultAction", Choice(seccomp.ACTIONS), REQUIRED),
+        ("default_errno_ret", "defaultErrnoRet", UINT32, OPTIONAL),
+        ("architectures", "architectures", Array(Choice(seccomp.ARCHITECTURES)), OPTIONAL),
+        ("flags", "flags", Array(Choice(seccomp.FLAGS)), OPTIONAL),
+        ("listener_path", "listenerPath", TEXT, OPTIONAL),
+        ("listener_metadata", "listenerMetadata", TEXT, OPTIONAL),
+        ("syscalls", "syscalls", Array(SYSCALL), OPTIONAL),
+    ),
+)
+
 # ---- linux
 
 NAMESPACE = Table(
@@ -247,7 +407,9 @@ LINUX = Table(
         ("devices", "devices", Array(DEVICE), OPTIONAL),
         ("net_devices", "netDevices", Map(NET_DEVICE), OPTIONAL),
         ("cgroups_path", "cgroupsPath", NAME, OPTIONAL),
+        ("resources", "resources", RESOURCES, OPTIONAL),
         ("rootfs_propagation", "rootfsPropagation", Choice(linux.PROPAGATIONS, may_be_absent=True), OPTIONAL),
+        ("seccomp", "seccomp", SECCOMP, OPTIONAL),
         ("sysctl", "sysctl", _STRING_MAP, OPTIONAL),
         ("masked_paths", "maskedPaths", STRINGS, OPTIONAL),
         ("readonly_paths", "readonlyPaths", STRINGS, OPTIONAL),
