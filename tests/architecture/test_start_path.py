@@ -53,7 +53,12 @@ def test_packages_of_lean_modules_are_light() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["import json", "from typing import Any", "try:\n    import re\nexcept ImportError:\n    pass", "import pycontain.fat"],
+    [
+        "import json",
+        "from typing import Any",
+        "try:\n    import re\nexcept ImportError:\n    pass",
+        "import pycontain.fat",
+    ],
 )
 def test_a_heavy_import_is_noticed(text: str) -> None:
     modules = {

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
-PACKAGE = Path(sysconfig.get_path("purelib")) / "pycontain"
+PACKAGE = Path(sysconfig.get_path("platlib")) / "pycontain"
 
 #: Directory in the root in which an executed plant leaves its name.
 HITS = "/hits"
@@ -40,21 +40,19 @@ def source_files() -> Iterator[Path]:
 
 
 def plant_modules(root: Path) -> list[str]:
-    """Put a reporting module into ``root`` for every name of the standard library, every codec and every module of ours.
+    """Put a reporting module into ``root`` for every module of the standard library, every codec, and all of ours.
 
     They lie where the interpreter would look after it has changed its root. Returns the dotted names.
     """
-    planted = []
-    for name in sorted(sys.stdlib_module_names | {"sitecustomize", "usercustomize", "click", "prctl"}):
-        planted.append(_plant(root, STDLIB / name / "__init__.py", name))
+    names = sorted(sys.stdlib_module_names | {"sitecustomize", "usercustomize", "click", "prctl"})
+    planted = [_plant(root, STDLIB / name / "__init__.py", name) for name in names]
     for top, prefix in ((STDLIB / "encodings", "encodings"), (PACKAGE, "pycontain")):
         for path in sorted(top.rglob("*.py")):
             name = ".".join([prefix, *path.relative_to(top).with_suffix("").parts])
             planted.append(_plant(root, path, name))
     # what a program in its own directory, or in /, would find first
-    for name in ("encodings", "codecs", "linecache", "traceback", "io", "os", "site"):
-        planted.append(_plant(root, Path("/", f"{name}.py"), f"root.{name}"))
-    return planted
+    first = ("encodings", "codecs", "linecache", "traceback", "io", "os", "site")
+    return planted + [_plant(root, Path("/", f"{name}.py"), f"root.{name}") for name in first]
 
 
 def plant_fifos(root: Path) -> int:
@@ -105,7 +103,15 @@ def tree_state(top: Path) -> dict[str, tuple[object, ...]]:
                 content = _hash(Path(path))
             elif stat.S_ISLNK(info.st_mode):
                 content = os.readlink(path)
-            state[path] = (info.st_mode, info.st_uid, info.st_gid, info.st_size, info.st_mtime_ns, info.st_ctime_ns, content)
+            state[path] = (
+                info.st_mode,
+                info.st_uid,
+                info.st_gid,
+                info.st_size,
+                info.st_mtime_ns,
+                info.st_ctime_ns,
+                content,
+            )
     return state
 
 
@@ -129,7 +135,7 @@ def evil_loader(directory: Path) -> Path:
 
 
 def plant_self_exe(root: Path, loader: Path) -> str:
-    """Give ``root`` an entry point ``#!/proc/self/exe`` and ``loader`` as every dynamic loader; returns its path inside."""
+    """Give ``root`` an entry point ``#!/proc/self/exe`` (returned) and ``loader`` as every dynamic loader."""
     entry = root / "entry"
     entry.write_text("#!/proc/self/exe\n")
     entry.chmod(0o755)
