@@ -1,11 +1,13 @@
-"""Read and write JSON without importing ``json``, whose import alone costs as much as a container's start. [lean]
+"""Read and write JSON without importing ``json``, whose import alone costs as much as a container's start.
+
+[lean]
 
 CPython's JSON scanner is a C class of the private module ``_json``; :func:`loads` drives it directly. Where that class
 is missing or behaves unexpectedly, the public ``json`` module does the same work through :class:`json.JSONDecoder`.
 
 The documents come from strangers, so :func:`loads` is stricter than JSON: no duplicate keys, no data behind the value,
-no byte order mark, no NaN or Infinity, no lone surrogates, at most :data:`MAX_DEPTH` levels and :data:`MAX_BYTES` bytes.
-Whatever is wrong becomes one :class:`SpecError` that names the place.
+no byte order mark, no NaN or Infinity, no lone surrogates, at most :data:`MAX_DEPTH` levels, at most :data:`MAX_BYTES`
+bytes. Whatever is wrong becomes one :class:`SpecError` that names the place.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""From the value of a JSON document to records and back; driven by :mod:`pycontain.spec.tables`. [lean]
+"""From the value of a JSON document to records and back; driven by :mod:`pycontain.spec.tables`.
+
+[lean]
 
 Decoding judges each value by itself: its type, its range, the word list it is from. What holds between values is
 :func:`pycontain.spec.rules.validate`.

@@ -1,4 +1,7 @@
-"""Programs that run at points of the lifecycle: ``hooks`` in config.json. [lean]"""
+"""Programs that run at points of the lifecycle: ``hooks`` in config.json.
+
+[lean]
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from pycontain.record import Record
 
 
 class Hook(Record):
-    """One program. Source: config.md#posix-platform-hooks
+    """One program. Source: config.md#posix-platform-hooks.
 
     ``args`` is argv with argv[0]; ``env`` is None where the document has none, which is not the same as an empty one;
     ``timeout`` is in seconds.

@@ -1,4 +1,6 @@
-"""What a value of a document may be, as small objects that tables are made of. [lean]
+"""What a value of a document may be, as small objects that tables are made of.
+
+[lean]
 
 A kind reads a value (:meth:`decode`) and writes it back (:meth:`encode`). While reading, the way from the root of the
 document is a chain of (parent, key) pairs, which costs next to nothing until an error has to print it.

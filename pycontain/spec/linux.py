@@ -1,4 +1,7 @@
-"""What only Linux has: ``linux`` in config.json, without resources and seccomp, which have modules of their own. [lean]"""
+"""What only Linux has: ``linux`` in config.json; resources and seccomp have modules of their own.
+
+[lean]
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class TimeOffset(Record):
 
 
 class Device(Record):
-    """A node to make. Source: config-linux.md#devices
+    """A node to make. Source: config-linux.md#devices.
 
     ``type`` is c, b, u or p; ``major`` and ``minor`` are None only for p; the ids are those of the container.
     """
@@ -61,7 +64,7 @@ class NetDevice(Record):
 
 
 class IntelRdt(Record):
-    """Source: config-linux.md#intelrdt"""
+    """Cache and memory bandwidth through resctrl. Source: config-linux.md#intelrdt."""
 
     clos_id: str | None = None
     l3_cache_schema: str | None = None
@@ -86,7 +89,10 @@ class Personality(Record):
 
 
 class Linux(Record):
-    """Source: config-linux.md. ``time_offsets`` is keyed by clock, ``net_devices`` by the host's name of the device."""
+    """Everything but resources and seccomp. Source: config-linux.md.
+
+    ``time_offsets`` is keyed by clock, ``net_devices`` by the device's name on the host.
+    """
 
     namespaces: tuple[Namespace, ...] = ()
     uid_mappings: tuple[IDMapping, ...] = ()

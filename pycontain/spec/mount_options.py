@@ -1,4 +1,6 @@
-"""What the words in a mount's ``options`` ask of the kernel. [lean]
+"""What the words in a mount's ``options`` ask of the kernel.
+
+[lean]
 
 Source: config.md#linux-mount-options (every MUST, SHOULD and MAY of its table), mount(8), mount(2), mount_setattr(2).
 Order matters as in mount(8): a later word overrides an earlier one.
@@ -83,7 +85,8 @@ _CLEAR = {
     "suid": MS_NOSUID,
     "symfollow": MS_NOSYMFOLLOW,
 }
-_PROPAGATION = {
+# also the words of linux.rootfsPropagation
+PROPAGATION = {
     "private": MS_PRIVATE,
     "rprivate": MS_PRIVATE | MS_REC,
     "rshared": MS_SHARED | MS_REC,
@@ -120,7 +123,7 @@ _COPY_UP = "tmpcopyup"
 # words for mount(8) itself, which it never hands to the kernel
 _FOR_MOUNT_8 = ("auto", "defaults", "noauto", "nofail", "nouser", "_netdev")
 
-KNOWN_OPTIONS = tuple(sorted({*_SET, *_CLEAR, *_PROPAGATION, *_RECURSIVE, *_IDMAP, _COPY_UP, "defaults"}))
+KNOWN_OPTIONS = tuple(sorted({*_SET, *_CLEAR, *PROPAGATION, *_RECURSIVE, *_IDMAP, _COPY_UP, "defaults"}))
 
 _MOUNT_ATTRIBUTES = (
     (MS_RDONLY, MOUNT_ATTR_RDONLY),
@@ -129,6 +132,7 @@ _MOUNT_ATTRIBUTES = (
     (MS_NOEXEC, MOUNT_ATTR_NOEXEC),
     (MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW),
 )
+_ALL_ATTRIBUTES = sum(attribute for _, attribute in _MOUNT_ATTRIBUTES)
 # flags that fsconfig(2) takes by name (fs/fs_context.c); "silent" and "iversion" have no name there
 _SUPERBLOCK = (
     (MS_RDONLY, "ro", "rw"),
@@ -142,67 +146,39 @@ _SUPERBLOCK = (
 class MountFlags(Record):
     """What a list of options comes to.
 
-    ``set`` and ``clear`` are MS_* flags asked for and taken back explicitly (without MS_BIND and MS_REC, which are
-    ``bind`` and ``recursive``). ``attr_set`` and ``attr_clr`` are MOUNT_ATTR_* for the whole tree (AT_RECURSIVE).
-    ``propagation`` are MS_* values, with MS_REC where recursive, to be applied one after the other, after the flags.
-    ``data`` are the words for the filesystem. ``idmap`` is "", "idmap" or "ridmap".
+    ``set`` and ``clear`` are MS_* flags asked for and taken back in words, without MS_BIND and MS_REC, which are ``bind``
+    and ``recursive``. ``attr_set`` and ``attr_clr`` are their per-mount part as MOUNT_ATTR_*; ``rec_attr_set`` and
+    ``rec_attr_clr`` are those of the words with r, for the whole tree (AT_RECURSIVE). ``propagation`` is one MS_* value
+    with MS_REC where recursive, or 0. ``data`` are the words for the filesystem.
+
+    ``implied_clr`` is what a bind mount loses because the options name other flags: without any flag it keeps those of
+    its source, with one whatever is not named is off. In a user namespace the source's flags may be locked: there, what
+    is only implied must be left as it is. Source: runc tests/integration/mounts_sshfs.bats.
     """
 
     set: int = 0
     clear: int = 0
-    bind: bool = False
-    recursive: bool = False
     attr_set: int = 0
     attr_clr: int = 0
-    propagation: tuple[int, ...] = ()
-    data: tuple[str, ...] = ()
+    implied_clr: int = 0
+    rec_attr_set: int = 0
+    rec_attr_clr: int = 0
+    bind: bool = False
+    recursive: bool = False
+    propagation: int = 0
     tmpcopyup: bool = False
-    idmap: str = ""
-
-    def attributes(self) -> tuple[int, int]:
-        """Return (attr_set, attr_clr) for this one mount: the per-mount part of ``set`` and ``clear`` as MOUNT_ATTR_*.
-
-        Access time is kept unless a word sets it, and then it is set whole: nodiratime alone means relatime, and
-        atime, diratime, norelatime and nostrictatime change nothing, all as mount(8) does it.
-        """
-        attr_set = attr_clr = 0
-        for flag, attribute in _MOUNT_ATTRIBUTES:
-            if self.set & flag:
-                attr_set |= attribute
-            elif self.clear & flag:
-                attr_clr |= attribute
-        if self.set & _MS_ATIME:
-            attr_clr |= MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME
-            if self.set & MS_NODIRATIME:
-                attr_set |= MOUNT_ATTR_NODIRATIME
-                attr_clr &= ~MOUNT_ATTR_NODIRATIME
-            if self.set & MS_STRICTATIME:
-                attr_set |= MOUNT_ATTR_STRICTATIME
-            elif self.set & MS_NOATIME:
-                attr_set |= MOUNT_ATTR_NOATIME
-        return attr_set, attr_clr
-
-    def implied_clear(self) -> int:
-        """Return the MOUNT_ATTR_* that a bind mount loses because the options name others.
-
-        A bind mount without any flag keeps its source's flags; with one, whatever is not named is off. In a user
-        namespace the source's flags may be locked: there, what is only implied must be left as it is.
-        Source: runc tests/integration/mounts_sshfs.bats.
-        """
-        if not self.bind or not (self.set & ~MS_REMOUNT or self.clear):
-            return 0
-        attr_set, attr_clr = self.attributes()
-        return sum(attribute for _, attribute in _MOUNT_ATTRIBUTES) & ~(attr_set | attr_clr)
+    idmap: bool = False
+    idmap_recursive: bool = False
+    data: tuple[str, ...] = ()
 
     def filesystem_options(self) -> tuple[tuple[str, str], ...]:
         """Return (key, value) pairs for fsconfig(2), value "" for a flag: those of the superblock, then ``data``."""
-        words = []
+        pairs = []
         for flag, on, off in _SUPERBLOCK:
             if self.set & flag:
-                words.append(on)
+                pairs.append((on, ""))
             elif self.clear & flag and off:
-                words.append(off)
-        pairs = [(word, "") for word in words]
+                pairs.append((off, ""))
         for option in self.data:
             for word in _split(option):
                 key, _, value = word.partition("=")
@@ -218,10 +194,9 @@ def parse_options(options: tuple[str, ...], path: str) -> MountFlags:
     """Return what the options ask for; ``path`` is the JSON path of the list. Unknown words are the filesystem's.
 
     Raises:
-        SpecError: "idmap" and "ridmap" together.
+        SpecError: two words that exclude each other: idmap and ridmap, two kinds of propagation.
     """
-    flags = clear = attr_set = attr_clr = 0
-    propagation: list[int] = []
+    flags = clear = rec_set = rec_clr = propagation = 0
     data: list[str] = []
     copy_up, idmap = False, ""
     for index, word in enumerate(options):
@@ -233,12 +208,14 @@ def parse_options(options: tuple[str, ...], path: str) -> MountFlags:
         elif word in _CLEAR:
             flags &= ~_CLEAR[word]
             clear |= _CLEAR[word]
-        elif word in _PROPAGATION:
-            propagation.append(_PROPAGATION[word])
+        elif word in PROPAGATION:
+            if propagation not in (0, PROPAGATION[word]):
+                raise SpecError(f"{path}[{index}]", f"{word} contradicts the propagation given before")
+            propagation = PROPAGATION[word]
         elif word in _RECURSIVE:
             on, off = _RECURSIVE[word]
-            attr_set = attr_set & ~off | on
-            attr_clr = attr_clr & ~on | off
+            rec_set = (rec_set & ~off) | on
+            rec_clr = (rec_clr & ~on) | off
         elif word in _IDMAP:
             if idmap not in ("", word):
                 raise SpecError(f"{path}[{index}]", "idmap and ridmap exclude each other")
@@ -247,18 +224,51 @@ def parse_options(options: tuple[str, ...], path: str) -> MountFlags:
             copy_up = True
         elif word and word not in _FOR_MOUNT_8 and not word.startswith("x-"):
             data.append(word)
+    bind, recursive = bool(flags & MS_BIND), bool(flags & MS_REC)
+    flags &= ~(MS_BIND | MS_REC)
+    attr_set, attr_clr = _attributes(flags, clear)
+    named = bind and (flags & ~MS_REMOUNT or clear)
     return MountFlags(
-        set=flags & ~(MS_BIND | MS_REC),
+        set=flags,
         clear=clear,
-        bind=bool(flags & MS_BIND),
-        recursive=bool(flags & MS_REC),
         attr_set=attr_set,
         attr_clr=attr_clr,
-        propagation=tuple(propagation),
-        data=tuple(data),
+        implied_clr=_ALL_ATTRIBUTES & ~(attr_set | attr_clr) if named else 0,
+        rec_attr_set=rec_set,
+        rec_attr_clr=rec_clr,
+        bind=bind,
+        recursive=recursive,
+        propagation=propagation,
         tmpcopyup=copy_up,
-        idmap=idmap,
+        idmap=bool(idmap),
+        idmap_recursive=idmap == "ridmap",
+        data=tuple(data),
     )
+
+
+def _attributes(flags: int, clear: int) -> tuple[int, int]:
+    """Return (attr_set, attr_clr) of mount_setattr(2) for MS_* flags.
+
+    Access time is kept unless a word sets it, and then it is set whole: nodiratime alone means relatime, and atime,
+    diratime, norelatime and nostrictatime change nothing, all as mount(8) does it.
+    """
+    attr_set = attr_clr = 0
+    for flag, attribute in _MOUNT_ATTRIBUTES:
+        if flags & flag:
+            attr_set |= attribute
+        elif clear & flag:
+            attr_clr |= attribute
+    if flags & _MS_ATIME:
+        attr_clr |= MOUNT_ATTR__ATIME
+        if flags & MS_NODIRATIME:
+            attr_set |= MOUNT_ATTR_NODIRATIME
+        else:
+            attr_clr |= MOUNT_ATTR_NODIRATIME
+        if flags & MS_STRICTATIME:
+            attr_set |= MOUNT_ATTR_STRICTATIME
+        elif flags & MS_NOATIME:
+            attr_set |= MOUNT_ATTR_NOATIME
+    return attr_set, attr_clr
 
 
 def _split(option: str) -> list[str]:

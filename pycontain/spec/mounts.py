@@ -1,4 +1,7 @@
-"""One entry of ``mounts`` in config.json. What its options mean is in :mod:`pycontain.spec.mount_options`. [lean]"""
+"""One entry of ``mounts`` in config.json. What its options mean is in :mod:`pycontain.spec.mount_options`.
+
+[lean]
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Mount(Record):
-    """A mount in the order of the document. Source: config.md#mounts
+    """A mount in the order of the document. Source: config.md#mounts.
 
     ``source`` of a bind mount may be relative to the bundle; ``destination`` may be relative to "/" (deprecated).
     """

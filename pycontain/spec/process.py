@@ -1,9 +1,22 @@
-"""The program of a container and what it may do: ``process`` in config.json, and the document of ``exec``. [lean]"""
+"""The program of a container and what it may do: ``process`` in config.json, and the document of ``exec``.
+
+[lean]
+"""
 
 from __future__ import annotations
 
 from pycontain.record import Record
 
+# linux/capability.h: the index is the capability's number
+CAPABILITIES = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
+    "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
+    "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+)  # fmt: skip
 # getrlimit(2)
 RLIMITS = (
     "RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_LOCKS", "RLIMIT_MEMLOCK",
@@ -29,7 +42,7 @@ class ConsoleSize(Record):
 
 
 class User(Record):
-    """Ids as seen inside the container. Source: config.md#posix-platform-user
+    """Ids as seen inside the container. Source: config.md#posix-platform-user.
 
     ``umask`` is None where the calling process's umask stays; ``username`` is for other platforms.
     """
@@ -42,7 +55,7 @@ class User(Record):
 
 
 class Capabilities(Record):
-    """Five sets of names as written (``CAP_CHOWN``); unknown names are legal and become warnings where they are applied."""
+    """Five sets of names as written (``CAP_CHOWN``); unknown names are legal and become warnings."""
 
     bounding: tuple[str, ...] = ()
     effective: tuple[str, ...] = ()
@@ -86,7 +99,7 @@ class CPUAffinity(Record):
 
 
 class Process(Record):
-    """Source: config.md#process"""
+    """One process and everything that holds for it. Source: config.md#process."""
 
     cwd: str
     args: tuple[str, ...] = ()

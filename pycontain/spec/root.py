@@ -1,4 +1,7 @@
-"""The container's root filesystem as ``root`` in config.json states it. [lean]"""
+"""The container's root filesystem as ``root`` in config.json states it.
+
+[lean]
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from pycontain.record import Record
 
 
 class Root(Record):
-    """``path`` is absolute or relative to the bundle. Source: config.md#root"""
+    """``path`` is absolute or relative to the bundle. Source: config.md#root."""
 
     path: str
     readonly: bool = False

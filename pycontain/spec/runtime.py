@@ -1,10 +1,12 @@
-"""The whole configuration of a container: config.json of the runtime specification 1.0 to 1.3 for Linux. [lean]
+"""The whole configuration of a container: config.json of the runtime specification 1.0 to 1.3 for Linux.
+
+[lean]
 
 Conventions of all records of a document:
 
 * names are the JSON names in snake_case; arrays are tuples, objects with free keys are mappings that nobody mutates;
 * None means absent. Where the specification gives absence and emptiness one meaning, the field holds the empty
-  tuple, mapping or record instead (``spec.mounts``, ``spec.hooks``, ``spec.linux``), so that readers need no None check.
+  tuple, mapping or record instead (``spec.mounts``, ``spec.hooks``, ``spec.linux``): readers need no None check.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The properties of config.json, one table per object: attribute, key, kind, whether it is required. [lean]
+"""The properties of config.json, one table per object: attribute, key, kind, whether it is required.
+
+[lean]
 
 Source: config.md and config-linux.md of the runtime specification 1.3.0. What must hold *between* values is in
 :mod:`pycontain.spec.rules`.
@@ -433,5 +435,5 @@ SPEC = Table(
         ("annotations", "annotations", _STRING_MAP, OPTIONAL),
         ("linux", "linux", LINUX, OPTIONAL),
     ),
-    ignored={key: "is for another platform, ignored" for key in ("freebsd", "solaris", "vm", "windows", "zos")},
+    ignored=dict.fromkeys(("freebsd", "solaris", "vm", "windows", "zos"), "is for another platform, ignored"),
 )
