@@ -15,15 +15,16 @@ PROFILE = Path(__file__).parents[1] / "data" / "docker-default-seccomp.json"
 CAPABILITIES = [
     f"CAP_{name}"
     for name in (
-        "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP SETUID "
-        "SYS_CHROOT"
-    ).split()
+        *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD"),
+        *("NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
+    )
 ]
 
 MASKED = [
-    f"/proc/{name}"
-    for name in "asound acpi kcore keys latency_stats timer_list timer_stats sched_debug scsi interrupts".split()
-] + ["/sys/firmware", "/sys/devices/virtual/powercap"]
+    *("/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats"),
+    *("/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi"),
+    *("/sys/firmware", "/sys/devices/virtual/powercap"),
+]
 
 READ_ONLY = [f"/proc/{name}" for name in ("bus", "fs", "irq", "sys", "sysrq-trigger")]
 
@@ -50,7 +51,7 @@ def write(directory: Path, rootfs: Path, args: list[str]) -> Path:
 
 def config(rootfs: Path, args: list[str]) -> dict[str, Any]:
     """Return a configuration that runs ``args`` in ``rootfs`` as Docker would."""
-    sets = {name: CAPABILITIES for name in ("bounding", "effective", "permitted")}
+    sets = dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES)
     namespaces = ("pid", "network", "ipc", "uts", "mount", "cgroup")
     return {
         "ociVersion": "1.0.2",
@@ -94,7 +95,7 @@ def seccomp(profile: dict[str, Any]) -> dict[str, Any]:
 
 
 def _holds(row: dict[str, Any], architecture: str) -> bool:
-    """Return whether a rule applies here; every kernel that we support is newer than any ``minKernel`` in the profile."""
+    """Return whether a rule applies here; kernels that we support are newer than any ``minKernel`` in the profile."""
     includes, excludes = row.get("includes", {}), row.get("excludes", {})
     return not (
         set(includes.get("caps", ())) - set(CAPABILITIES)

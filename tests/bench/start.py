@@ -151,8 +151,9 @@ def table(chosen: list[Peer]) -> Iterator[str]:
     """Yield the result as a Markdown table; a ratio is our median divided by the other's."""
     modes = list(PAUSES_S)
     ours = next((peer for peer in chosen if peer.name == "pycontain"), None)
-    yield "| program | " + " | ".join(f"{mode}, median ms | min | pycontain ÷ it" for mode in modes) + " | what it does |"
-    yield "| --- |" + " ---: |" * 3 * len(modes) + " --- |"
+    titles = [title for mode in modes for title in (f"{mode}, median ms", "min", "pycontain ÷ it")]
+    yield f"| program | {' | '.join(titles)} | what it does |"
+    yield "| --- |" + " ---: |" * len(titles) + " --- |"
     for peer in chosen:
         cells = [peer.name]
         for mode in modes:
