@@ -9,7 +9,6 @@ from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, parse_options
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain.plan.facts import HostFacts
-    from pycontain.plan.namespaces import Namespaces
     from pycontain.plan.ops import Op
     from pycontain.spec.mount_options import MountFlags
     from pycontain.spec.mounts import Mount
@@ -32,12 +31,9 @@ DEFAULT_LINKS = (
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 )
-# A file system that shows one kind of namespace can be made only by the owner of that namespace.
-SHOWS = {"proc": "pid", "sysfs": "network", "mqueue": "ipc"}
-HOST_TREE = {"proc": "/proc", "sysfs": "/sys", "mqueue": "/dev/mqueue"}
 
 
-def compile_mounts(spec: Spec, spaces: Namespaces, facts: HostFacts) -> tuple[list[Op], list[Op]]:
+def compile_mounts(spec: Spec, facts: HostFacts) -> tuple[list[Op], list[Op]]:
     """Return host operations (trees) and init operations (attachments), in the order of the spec.
 
     Raises:
@@ -54,8 +50,6 @@ def compile_mounts(spec: Spec, spaces: Namespaces, facts: HostFacts) -> tuple[li
             made = _cgroup(mount, flags, path, facts)
         elif mount.type == "tmpfs" and mount.destination.rstrip("/") == "/dev":
             made = _dev(spec, flags, path, facts)
-        elif mount.type in SHOWS and facts.userns.new and spaces.inherits(SHOWS[mount.type]):
-            made = _host_view(mount, path)
         else:
             made = [], [_fresh(mount, flags, path, facts)]
         host += made[0]
@@ -79,15 +73,6 @@ def _bind(mount: Mount, flags: MountFlags, name: str, path: str, facts: HostFact
         idmap=flags.idmap if facts.userns.idmap else "",
         propagation=flags.propagation,
     )
-    return [tree], [Attach(path, name, mount.destination)]
-
-
-def _host_view(mount: Mount, path: str) -> tuple[list[Op], list[Op]]:
-    """The host's own instance, recursively and read-only, where the container shares the host's namespace."""
-    assert mount.type is not None
-    name = f"host.{mount.type}"
-    source = HOST_TREE[mount.type]
-    tree = OpenTree(path, name, source, recursive=True, tree_set=MOUNT_ATTR_RDONLY)
     return [tree], [Attach(path, name, mount.destination)]
 
 

@@ -94,9 +94,10 @@ class Maker:
             raise
         finally:
             os.close(theirs)
-            for fd in (cgroup_fd, *join_fds):
-                if fd >= 0:
-                    os.close(fd)
+            for fd in join_fds:
+                os.close(fd)
+            if self.cgroup is not None:
+                self.cgroup.close()
         created = Created(pid, processes.start_time(pid) or 0, pidfd, Channel(ours, self._sequence(), "maker"), -1)
         try:
             self.journal.intend(journal.PROCESS, str(pid), str(created.pid_start))
