@@ -137,8 +137,7 @@ class StoreError(PycontainError):
 
 
 _PLAIN: dict[str, type[PycontainError]] = {
-    cls.kind: cls
-    for cls in (PycontainError, UsageError, LifecycleError, NotFound, Exists, WrongState, StoreError)
+    cls.kind: cls for cls in (PycontainError, UsageError, LifecycleError, NotFound, Exists, WrongState, StoreError)
 }
 
 

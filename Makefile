@@ -1,0 +1,82 @@
+# make try     set up what is missing, build, and run a container on this host's own root
+# make test    the same set-up, then every test
+# make check   format, lint, types, unit and architecture tests
+#
+# Each step leaves a stamp in .venv, so repeating a target costs next to nothing.
+
+# Never a pyenv shim: its interpreter may be built without what the system's has, and starts 50 ms later.
+PYTHON := /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# ninja and meson of the environment, which pip looks for on PATH when it builds without isolation
+BUILD_ENV := PATH=$(CURDIR)/$(BIN):$$PATH
+
+SOURCES := pyproject.toml meson.build meson.options \
+	$(shell find pycontain -type f -not -name '*.pyc' -not -name '*.so')
+UNIT_TESTS := $(wildcard tests/architecture tests/unit)
+# the shell words of one list of requirements in pyproject.toml: "dependencies" or "test"
+requirements = $$($(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+	print(*{**p, **p['optional-dependencies']}['$(1)'])")
+
+.PHONY: setup install try test check fmt lint types unit images bench clean
+.DELETE_ON_ERROR:
+
+setup: $(VENV)/.made
+install: $(VENV)/.installed
+
+$(VENV)/.host: tools/host.sh
+	@sh tools/host.sh
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/.made: $(VENV)/.host pyproject.toml
+	@echo "virtual environment: $(VENV) from $(PYTHON)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv --prompt pycontain $(VENV)
+	@$(PIP) install meson-python meson ninja setuptools wheel
+	@$(PIP) install --no-build-isolation $(call requirements,dependencies)
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.made
+	@echo "test tools: $(VENV)"
+	@$(PIP) install $(call requirements,test)
+	@touch $@
+
+# The build directory stays, so that only changed C files are compiled; pip compiles the bytecode. The extension also goes
+# beside its sources: Python started in this directory finds the package here before the installed one.
+$(VENV)/.installed: $(VENV)/.made $(SOURCES)
+	@echo "build and install: pycontain"
+	@$(BUILD_ENV) $(PIP) install --no-build-isolation --no-deps --config-settings=build-dir=build/install .
+	@cp build/install/_sys.*.so pycontain/kernel/
+	@touch $@
+
+try: install
+	@sh tools/try.sh $(BIN)/pycontain
+
+test: install $(VENV)/.tests
+	@$(BIN)/python -m pytest
+
+check: lint types unit
+
+fmt: $(VENV)/.tests
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(VENV)/.tests
+	@$(BIN)/mypy
+
+unit: install $(VENV)/.tests
+	@$(BIN)/python -m pytest -q $(UNIT_TESTS)
+
+# Every recipe is a folder with a build.sh that fills its rootfs/.
+images: install
+	@for recipe in images/*/build.sh; do sh "$$recipe" || exit 1; done
+
+bench: install $(VENV)/.tests
+	@$(BIN)/python -m pytest tests/bench
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
