@@ -21,7 +21,7 @@ from pycontain.plan.ops import (
 )
 from pycontain.plan.plan import Plan
 from pycontain.plan.process import compile_process
-from pycontain.spec.mount_options import PROPAGATION
+from pycontain.spec.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +30,18 @@ if TYPE_CHECKING:
     from pycontain.plan.ops import Op
     from pycontain.plan.rootfs import RootSource
     from pycontain.spec.runtime import Spec
+
+# config-linux.md#rootfs-mount-propagation
+ROOT_PROPAGATION = {
+    "private": MS_PRIVATE,
+    "rprivate": MS_PRIVATE | MS_REC,
+    "shared": MS_SHARED,
+    "rshared": MS_SHARED | MS_REC,
+    "slave": MS_SLAVE,
+    "rslave": MS_SLAVE | MS_REC,
+    "unbindable": MS_UNBINDABLE,
+    "runbindable": MS_UNBINDABLE | MS_REC,
+}
 
 
 def compile_plan(
@@ -53,7 +65,7 @@ def compile_plan(
     spaces = namespaces.compile_namespaces(spec, facts)
     host, root_attachments = roots.compile_root(root, facts)
     mount_host, attachments = mounts.compile_mounts(spec, spaces, facts)
-    propagation = PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
+    propagation = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
     init: list[Op] = [*_names(spec, spaces), AttachRoot("", "root"), *root_attachments, *attachments]
     if spec.process.terminal:
         size = spec.process.console_size

@@ -50,7 +50,7 @@ def compile_mounts(spec: Spec, spaces: Namespaces, facts: HostFacts) -> tuple[li
         flags = parse_options(mount.options, f"{path}.options")
         if flags.bind:
             made = _bind(mount, flags, f"bind{index}", path, facts)
-        elif mount.type == "cgroup" or mount.type == "cgroup2":
+        elif mount.type in ("cgroup", "cgroup2"):
             made = _cgroup(mount, flags, path, facts)
         elif mount.type == "tmpfs" and mount.destination.rstrip("/") == "/dev":
             made = _dev(spec, flags, path, facts)
@@ -66,15 +66,17 @@ def compile_mounts(spec: Spec, spaces: Namespaces, facts: HostFacts) -> tuple[li
 def _bind(mount: Mount, flags: MountFlags, name: str, path: str, facts: HostFacts) -> tuple[list[Op], list[Op]]:
     if not mount.source:
         raise SpecError(f"{path}.source", "a bind mount needs a source")
+    attr_set, attr_clr = flags.attributes()
     tree = OpenTree(
         path,
         name,
         mount.source,
         recursive=flags.recursive,
-        attr_set=flags.attr_set | flags.rec_attr_set,
-        attr_clr=flags.attr_clr | flags.rec_attr_clr,
-        recursive_attrs=bool(flags.rec_attr_set or flags.rec_attr_clr),
-        idmap=flags.idmap and facts.userns.idmap,
+        attr_set=attr_set,
+        attr_clr=attr_clr,
+        tree_set=flags.attr_set,
+        tree_clr=flags.attr_clr,
+        idmap=flags.idmap if facts.userns.idmap else "",
         propagation=flags.propagation,
     )
     return [tree], [Attach(path, name, mount.destination)]
@@ -85,26 +87,20 @@ def _host_view(mount: Mount, path: str) -> tuple[list[Op], list[Op]]:
     assert mount.type is not None
     name = f"host.{mount.type}"
     source = HOST_TREE[mount.type]
-    tree = OpenTree(path, name, source, recursive=True, attr_set=MOUNT_ATTR_RDONLY, recursive_attrs=True)
+    tree = OpenTree(path, name, source, recursive=True, tree_set=MOUNT_ATTR_RDONLY)
     return [tree], [Attach(path, name, mount.destination)]
 
 
 def _fresh(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> Op:
     if not mount.type:
         raise SpecError(f"{path}.type", "the type of the file system is missing")
-    options = tuple(_option(word) for word in flags.data)
+    # Read-only is a property of this mount, not of the file system: its other mounts may need to write.
+    options = tuple(option for option in flags.filesystem_options() if option[0] not in ("ro", "rw"))
     if mount.type == "devpts":
         options = tuple(option for option in options if option[0] != "gid" or _has_gid(facts, option[1]))
-    filesystem = NewFilesystem(
-        path,
-        mount.type,
-        mount.type,
-        mount.source or mount.type,
-        options,
-        attr_set=flags.attr_set,
-        readonly=bool(flags.attr_set & MOUNT_ATTR_RDONLY),
-    )
-    return Attach(path, "", mount.destination, fresh=filesystem)
+    attr_set, _ = flags.attributes()
+    fresh = NewFilesystem(path, mount.type, mount.type, mount.source or mount.type, options, attr_set)
+    return Attach(path, "", mount.destination, fresh=fresh)
 
 
 def _has_gid(facts: HostFacts, gid: str) -> bool:
@@ -117,13 +113,14 @@ def _cgroup(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> tup
     host: list[Op] = []
     init: list[Op] = []
     destination = mount.destination.rstrip("/")
+    attr_set, _ = flags.attributes()
     # recursive: on a hybrid host nothing lies below, on v2 nothing may be hidden
     for tree, directory in facts.cgroup_trees:
         name = f"cgroup.{tree}"
-        host.append(OpenTree(path, name, directory, attr_set=flags.attr_set))
+        host.append(OpenTree(path, name, directory, attr_set=attr_set))
         if tree and not init:
             options = (("mode", "0755"), ("size", "64k"))
-            empty = NewFilesystem(path, "tmpfs", "tmpfs", "tmpfs", options, flags.attr_set & ~MOUNT_ATTR_RDONLY)
+            empty = NewFilesystem(path, "tmpfs", "tmpfs", "tmpfs", options, attr_set & ~MOUNT_ATTR_RDONLY)
             init.append(Attach(path, "", destination, fresh=empty))
         init.append(Attach(path, name, f"{destination}/{tree}" if tree else destination))
     return host, init
@@ -148,7 +145,7 @@ def _dev(spec: Spec, flags: MountFlags, path: str, facts: HostFacts) -> tuple[li
     directories = tuple(
         mount.destination[5:].strip("/") for mount in spec.mounts if mount.destination.startswith("/dev/")
     )
-    options = tuple(_option(word) for word in flags.data)
+    options = tuple(option for option in flags.filesystem_options() if option[0] not in ("ro", "rw"))
     nodes = devices if facts.privileged else ()
     host: list[Op] = [DevTree(path, "dev", nodes, DEFAULT_LINKS, directories, options)]
     init: list[Op] = [Attach(path, "dev", "/dev")]
@@ -164,8 +161,3 @@ def _below_dev(path: str, spec_path: str) -> str:
     if parts[:2] != ["", "dev"] or len(parts) < 3 or ".." in parts or "" in parts[2:] or "." in parts:
         raise SpecError(spec_path, f"{path!r} is not below /dev")
     return "/".join(parts[2:])
-
-
-def _option(word: str) -> tuple[str, str]:
-    key, _, value = word.partition("=")
-    return key, value

@@ -25,14 +25,22 @@ PROC_NAMES = {"mount": "mnt", "network": "net"}
 
 
 class Namespaces(Record):
-    """``clone`` are the CLONE_NEW* flags for clone3; ``join`` are (type, path) in the order to enter them, the user
+    """The namespaces of a container.
+
+    ``clone`` are the CLONE_NEW* flags for clone3; ``join`` are (type, path) in the order to enter them, the user
     namespace first; ``late`` are flags that init unshares once it is in its cgroup; ``time_offsets`` are lines for
-    /proc/self/timens_offsets."""
+    /proc/self/timens_offsets.
+    """
 
     clone: int
     join: tuple[tuple[str, str], ...] = ()
     late: int = 0
     time_offsets: tuple[str, ...] = ()
+
+    @property
+    def needs_entry(self) -> bool:
+        """Whether a process must enter something before init can be made in it."""
+        return bool(self.join) or bool(self.clone & CLONE_FLAGS["time"])
 
     def has_new(self, kind: str) -> bool:
         """Whether the container gets a new namespace of this type."""

@@ -9,6 +9,7 @@ host ops run inside init, in its user namespace.
 from __future__ import annotations
 
 from pycontain.record import Record
+from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_SHARED
 
 
 class Op(Record):
@@ -25,18 +26,27 @@ class Op(Record):
 
 
 class OpenTree(Op):
-    """Clone the mount at ``source``. ``attr_set`` / ``attr_clr`` are MOUNT_ATTR_* bits; ``idmap`` shifts its owners
-    by the container's own mapping; ``propagation`` is an MS_* flag or 0. ``optional`` sources may be missing."""
+    """Clone the mount at ``source``.
+
+    ``attr_set`` / ``attr_clr`` are MOUNT_ATTR_* bits of this one mount, ``tree_set`` / ``tree_clr`` of all below as
+    well. ``idmap`` shifts owners by the container's own mapping: "idmap" for this mount, "ridmap" for the tree.
+    ``propagation`` are MS_* values applied one after the other.
+    """
 
     name: str
     source: str
     recursive: bool = False
     attr_set: int = 0
     attr_clr: int = 0
-    recursive_attrs: bool = False
-    idmap: bool = False
-    propagation: int = 0
-    optional: bool = False
+    tree_set: int = 0
+    tree_clr: int = 0
+    idmap: str = ""
+    propagation: tuple[int, ...] = ()
+
+    @property
+    def shared(self) -> bool:
+        """Whether mounts made inside are to reach the host: then the tree stays in the host's peer group."""
+        return any(value & MS_SHARED for value in self.propagation)
 
     def describe(self) -> str:
         words = ["recursively" if self.recursive else "", "with shifted owners" if self.idmap else ""]
@@ -116,17 +126,19 @@ class NewFilesystem(Op):
     source: str = ""
     options: tuple[tuple[str, str], ...] = ()
     attr_set: int = 0
-    readonly: bool = False
 
     def describe(self) -> str:
         words = ",".join(f"{k}={v}" if v else k for k, v in self.options)
-        return f"new {self.fstype}" + (f" ({words})" if words else "")
+        readonly = "read-only " if self.attr_set & MOUNT_ATTR_RDONLY else ""
+        return f"new {readonly}{self.fstype}" + (f" ({words})" if words else "")
 
 
 # -- init stage -------------------------------------------------------------------------------------------------
 
 
 class SetHostname(Op):
+    """Set the name of the UTS namespace."""
+
     name: str
 
     def describe(self) -> str:
@@ -134,6 +146,8 @@ class SetHostname(Op):
 
 
 class SetDomainname(Op):
+    """Set the NIS domain name of the UTS namespace."""
+
     name: str
 
     def describe(self) -> str:
@@ -141,6 +155,8 @@ class SetDomainname(Op):
 
 
 class LoopbackUp(Op):
+    """Bring up the loopback interface of the network namespace."""
+
     def describe(self) -> str:
         return "bring the loopback interface up"
 
@@ -187,6 +203,8 @@ class MaskPaths(Op):
 
 
 class ReadonlyPaths(Op):
+    """Make paths read-only, with all that is mounted below them."""
+
     paths: tuple[str, ...]
 
     def describe(self) -> str:
@@ -194,6 +212,8 @@ class ReadonlyPaths(Op):
 
 
 class Sysctl(Op):
+    """Write a kernel parameter of one of the container's namespaces."""
+
     key: str
     value: str
 
@@ -202,6 +222,8 @@ class Sysctl(Op):
 
 
 class PivotRoot(Op):
+    """Make the new root the root; ``propagation`` is an MS_* value or 0."""
+
     readonly: bool = False
     propagation: int = 0
 
@@ -210,6 +232,8 @@ class PivotRoot(Op):
 
 
 class JoinKeyring(Op):
+    """Join a session keyring of its own, so that the caller's keys are out of reach."""
+
     name: str
 
     def describe(self) -> str:

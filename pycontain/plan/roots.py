@@ -67,22 +67,21 @@ def compile_root(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]
 
 
 def _directory(root: RootSource, facts: HostFacts) -> list[Op]:
-    idmap = facts.userns.idmap
+    idmap = "ridmap" if facts.userns.idmap else ""
     if root.writable:
         return [OpenTree("root.path", "root", root.path, recursive=True, idmap=idmap)]
     return [
-        OpenTree("root.path", "lower", root.path, idmap=idmap, attr_set=MOUNT_ATTR_RDONLY),
+        OpenTree("root.path", "lower", root.path, idmap=idmap and "idmap", attr_set=MOUNT_ATTR_RDONLY),
         Overlay("root.path", "root", ("lower",), *_layers(f"{root.overlay}/root"), userxattr=not facts.privileged),
     ]
 
 
 def _host(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]]:
-    """The host's root: hidden parts on top, then the host; above both the container's own layer.
+    """The host's root at the bottom, what hides parts of it above, the container's own layer on top.
 
-    Two overlays, one upon the other. The inner one is read with the credentials of nobody, so that of everything
-    that is not listed above as well only what every user of the host may read is there; the outer one has the
-    container's credentials and the writable layer. @host:public is not shifted, so the plain rules of ownership
-    keep what is not public, and one overlay does. What the user asked for by name comes as a read-only bind.
+    The bottom is an overlay of its own, read with the credentials of nobody: whatever is not listed above either,
+    only what every user of the host may read comes through it. @host:public is not shifted, so plain ownership
+    keeps what is not public. What the user asked for by name comes as a read-only bind.
     """
     shifted = root.kind == HOST and facts.userns.idmap
     host = _overlays(root, facts, "root", "/", root.path, shifted)
@@ -93,7 +92,9 @@ def _host(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]]:
         attachments.append(Attach("root.path", name, mount.target))
     for number, path in enumerate(root.include):
         name = f"include{number}"
-        host.append(OpenTree("root.path", name, path, idmap=facts.userns.idmap, attr_set=READ_ONLY_TREE))
+        host.append(
+            OpenTree("root.path", name, path, idmap="idmap" if facts.userns.idmap else "", attr_set=READ_ONLY_TREE)
+        )
         attachments.append(Attach("root.path", name, path))
     return host, attachments
 
@@ -102,15 +103,15 @@ def _overlays(root: RootSource, facts: HostFacts, name: str, target: str, path: 
     userxattr = not facts.privileged
     own = f"{root.overlay}/{name}"
     empty, absent = _hidden_below(target)
-    lowers = (f"{name}.mask", f"{name}.lower")
+    mask, lower = f"{name}.mask", f"{name}.lower"
     ops: list[Op] = [
-        MaskLayer("root.path", lowers[0], empty, absent, f"{own}/mask" if userxattr else "", userxattr),
-        OpenTree("root.path", lowers[1], path, idmap=shifted, attr_set=READ_ONLY_TREE),
+        MaskLayer("root.path", mask, empty, absent, f"{own}/mask" if userxattr else "", userxattr),
+        OpenTree("root.path", lower, path, idmap="idmap" if shifted else "", attr_set=READ_ONLY_TREE),
     ]
     if shifted:
-        ops.append(Overlay("root.path", f"{name}.public", lowers, public_only=True, userxattr=userxattr))
-        lowers = (f"{name}.public",)
-    ops.append(Overlay("root.path", name, lowers, *_layers(own), userxattr=userxattr))
+        ops.append(Overlay("root.path", f"{name}.public", (lower,), public_only=True, userxattr=userxattr))
+        lower = f"{name}.public"
+    ops.append(Overlay("root.path", name, (mask, lower), *_layers(own), userxattr=userxattr))
     return ops
 
 

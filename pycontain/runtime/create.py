@@ -6,11 +6,22 @@ import errno
 import os
 import struct
 
-from pycontain.errors import HostError, PycontainError, StageError
+from pycontain.errors import HostError, PycontainError, StageError, from_fields
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import CLD_EXITED
-from pycontain.runtime import init, journal, processes
-from pycontain.runtime.channel import EXEC_FAILED, FAILED, MAPPED, READY, START, TERMINAL, TREES, Channel, Sequence
+from pycontain.kernel.constants import CLD_EXITED, WEXITED
+from pycontain.runtime import entry, init, journal, processes
+from pycontain.runtime.channel import (
+    EXEC_FAILED,
+    FAILED,
+    MAPPED,
+    READY,
+    START,
+    TERMINAL,
+    TREES,
+    Channel,
+    Sequence,
+    decode,
+)
 from pycontain.runtime.credentials import exec_error
 from pycontain.runtime.idmap import write_maps
 from pycontain.runtime.trees import Trees, enter_private_mounts
@@ -18,6 +29,7 @@ from pycontain.runtime.trees import Trees, enter_private_mounts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
     from pycontain.cgroups.cgroup import Cgroup
     from pycontain.plan.plan import Plan
@@ -26,8 +38,6 @@ if TYPE_CHECKING:
     from pycontain.runtime.journal import Journal
 
 SOCK_SEQPACKET = 5
-CLONE_NEWUSER = 0x10000000
-WEXITED = 4
 
 
 class Created:
@@ -73,29 +83,23 @@ class Maker:
         Raises:
             PycontainError: what failed, on either side; init is dead then.
         """
-        plan = self.plan
-        if not plan.host_inside:
+        if not self.plan.host_inside:
             enter_private_mounts()
-        sequence = (Sequence(mapped=plan.userns.new, terminal=plan.process.terminal) for _ in range(2))
-        ours, theirs = _sys.socketpair(SOCK_SEQPACKET)
         cgroup_fd, join_fds = (-1, ()) if self.cgroup is None else (self.cgroup.unified_fd(), self.cgroup.join_fds())
-        pid, pidfd = _clone(plan, cgroup_fd)
-        if pid == 0:
-            os.close(ours)
-            self.forget()
-            channel = Channel(theirs, next(sequence), "init")
-            init.main(
-                plan, channel, self.stdio, join_fds=join_fds, staging=self.staging, tied=self.tied
-            )
-        os.close(theirs)
-        for fd in (cgroup_fd, *join_fds):
-            if fd >= 0:
-                os.close(fd)
-        channel = Channel(ours, next(sequence), "maker")
-        started = processes.start_time(pid) or 0
-        created = Created(pid, started, pidfd, channel, -1)
+        ours, theirs = _sys.socketpair(SOCK_SEQPACKET)
         try:
-            self.journal.intend(journal.PROCESS, str(pid), str(started))
+            pid, pidfd = self._clone_init(ours, theirs, cgroup_fd, join_fds)
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+            for fd in (cgroup_fd, *join_fds):
+                if fd >= 0:
+                    os.close(fd)
+        created = Created(pid, processes.start_time(pid) or 0, pidfd, Channel(ours, self._sequence(), "maker"), -1)
+        try:
+            self.journal.intend(journal.PROCESS, str(pid), str(created.pid_start))
             self._converse(created)
         except BaseException as error:
             abandon(created)
@@ -105,6 +109,45 @@ class Maker:
                 ) from error
             raise
         return created
+
+    def _sequence(self) -> Sequence:
+        return Sequence(mapped=self.plan.userns.new, terminal=self.plan.process.terminal)
+
+    def _clone_init(self, ours: int, theirs: int, cgroup_fd: int, join_fds: tuple[int, ...]) -> tuple[int, int]:
+        """Return init's pid and pidfd; init itself never returns from here."""
+        spaces = self.plan.namespaces
+        if not spaces.needs_entry:
+            pid, pidfd = _clone(spaces.clone, cgroup_fd)
+            if pid == 0:
+                self._be_init(ours, theirs, join_fds)
+            return pid, pidfd
+        joined = entry.open_joined(spaces)
+        report_in, report_out = os.pipe()
+        pid, pidfd = _clone(0, -1)
+        if pid == 0:
+            try:
+                entry.enter(spaces, joined, cgroup_fd, report_out)
+            except BaseException as error:  # a fork must not run its parent's code
+                init.report(Channel(theirs, self._sequence(), "init"), error)
+            self._be_init(ours, theirs, join_fds)
+        for fd in (report_out, *(fd for fd, _ in joined)):
+            os.close(fd)
+        try:
+            init_pid = entry.read_report(report_in)
+        except StageError:
+            Channel(ours, self._sequence(), "maker").receive(READY)
+            raise
+        finally:
+            os.close(report_in)
+            _sys.waitid_pidfd(pidfd, WEXITED)
+            os.close(pidfd)
+        return init_pid, _sys.pidfd_open(init_pid, 0)
+
+    def _be_init(self, ours: int, theirs: int, join_fds: tuple[int, ...]) -> NoReturn:
+        os.close(ours)
+        self.forget()
+        channel = Channel(theirs, self._sequence(), "init")
+        init.main(self.plan, channel, self.stdio, join_fds=join_fds, staging=self.staging, tied=self.tied)
 
     def _converse(self, created: Created) -> None:
         plan, channel = self.plan, created.channel
@@ -140,9 +183,9 @@ def _send(channel: Channel, kind: bytes, fields: tuple[str, ...] = (), fds: tupl
         raise
 
 
-def _clone(plan: Plan, cgroup_fd: int) -> tuple[int, int]:
+def _clone(flags: int, cgroup_fd: int) -> tuple[int, int]:
     try:
-        return _sys.clone3(plan.namespaces.clone, cgroup_fd)
+        return _sys.clone3(flags, cgroup_fd)
     except OSError as error:
         hints = {
             errno.ENOSPC: "too many nested namespaces: sysctl user.max_user_namespaces (and its siblings)",
@@ -195,9 +238,6 @@ def start_error(data: bytes, process: ProcessPlan) -> PycontainError:
         _, number, step = struct.unpack("=cii", data)
         return exec_error(process, number, step)
     if data[:1] == FAILED:
-        from pycontain.runtime.channel import decode  # noqa: PLC0415
-        from pycontain.errors import from_fields  # noqa: PLC0415
-
         return from_fields(decode(data))
     return StageError("init said something that is no message", stage="init")
 

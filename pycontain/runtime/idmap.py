@@ -51,7 +51,7 @@ def _write(path: str, text: str) -> None:
 
 
 def _by_helper(program: str, pid: int, mappings: tuple[IDMapping, ...]) -> None:
-    import subprocess  # noqa: PLC0415  (rootless only: 10 ms that nobody else pays)
+    import subprocess  # rootless only: 10 ms that nobody else pays
 
     words = [str(n) for one in mappings for n in (one.container_id, one.host_id, one.size)]
     try:

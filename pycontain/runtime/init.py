@@ -55,12 +55,21 @@ def main(
     """
     try:
         _run(plan, channel, stdio, join_fds, staging, tied)
-    except PycontainError as error:
-        channel.fail(error)
-    except OSError as error:
-        channel.fail(StageError(f"{error.filename or 'init'}: {error.strerror}", stage="init", errno=error.errno or 0))
-    except BaseException as error:  # noqa: BLE001  (nothing may leave this process but a message)
-        channel.fail(StageError(f"internal error: {type(error).__name__}: {error}{_place(error)}", stage="init"))
+    except BaseException as error:  # nothing may leave this process but a message
+        report(channel, error)
+
+
+def report(channel: Channel, error: BaseException) -> NoReturn:
+    """Tell the maker what failed, and exit."""
+    try:
+        if isinstance(error, PycontainError):
+            channel.fail(error)
+        elif isinstance(error, OSError):
+            text = f"{error.filename or 'init'}: {error.strerror}"
+            channel.fail(StageError(text, stage="init", errno=error.errno or 0))
+        else:
+            text = f"internal error: {type(error).__name__}: {error}{_place(error)}"
+            channel.fail(StageError(text, stage="init"))
     finally:
         os._exit(125)
 
@@ -76,9 +85,7 @@ def _place(error: BaseException) -> str:
     return f" ({code.co_filename}:{trace.tb_lineno} {code.co_name})"
 
 
-def _run(
-    plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], staging: str, tied: bool
-) -> NoReturn:
+def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], staging: str, tied: bool) -> NoReturn:
     if tied:
         _sys.prctl(PR_SET_PDEATHSIG, SIGKILL)
     if plan.userns.new:
@@ -139,5 +146,3 @@ def _hint(error: OSError) -> str:
     if error.errno == 28:
         return "a limit on mounts or memory was met: sysctl fs.mount-max, or --memory"
     return ""
-
-

@@ -16,6 +16,7 @@ from pycontain.kernel.constants import (
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
+    O_PATH,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
     PROC_SUPER_MAGIC,
@@ -183,7 +184,7 @@ def _console(inside: Inside, op: Console) -> None:
 
 @_applies(MaskPaths)
 def _mask_paths(inside: Inside, op: MaskPaths) -> None:
-    null = os.open("/dev/null", rootpath.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+    null = os.open("/dev/null", O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
     status = os.fstat(null)
     if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _NULL:
         raise StageError("the host's /dev/null is not the null device", stage="init", op="MaskPaths")

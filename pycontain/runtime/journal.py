@@ -35,7 +35,9 @@ class Journal:
         Raises:
             StoreError: the line cannot be written; then nothing may be made.
         """
-        line = "\t".join((kind, *(word.replace("%", "%25").replace("\t", "%09").replace("\n", "%0A") for word in words)))
+        line = "\t".join(
+            (kind, *(word.replace("%", "%25").replace("\t", "%09").replace("\n", "%0A") for word in words))
+        )
         data = os.fsencode(line + "\n")
         try:
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

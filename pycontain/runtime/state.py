@@ -212,9 +212,7 @@ class Store:
                 os.makedirs(path, 0o700, exist_ok=True)
                 owner = os.stat(path).st_uid
             except OSError as error:
-                raise StoreError(
-                    f"create {path}: {error.strerror}", hint="choose another place: --root DIR"
-                ) from error
+                raise StoreError(f"create {path}: {error.strerror}", hint="choose another place: --root DIR") from error
             if owner != os.geteuid():
                 raise StoreError(
                     f"{path}: belongs to user {owner}, not to this one ({os.geteuid()})", hint="set XDG_RUNTIME_DIR"

@@ -24,7 +24,6 @@ from pycontain.kernel.constants import (
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
     MS_REC,
-    MS_SHARED,
     MS_SLAVE,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
 NOBODY = 65534
 # The requirement by which a caller recognises that shifting owners is what failed.
 IDMAP = "idmapped mounts"
+ROOT_PATH = "root.path"
 
 
 def enter_private_mounts() -> None:
@@ -73,9 +73,9 @@ class Trees:
             StageError: one failed; names the op and what asked for it.
             HostError: a file system cannot shift owners.
         """
-        shared = [op for op in ops if isinstance(op, OpenTree) and op.propagation & MS_SHARED]
-        for op in shared:
-            self._make(op)
+        shared = [op for op in ops if isinstance(op, OpenTree) and op.shared]
+        for tree in shared:
+            self._make(tree)
         # from here on nothing that we attach can reach the host, and what the host mounts still reaches us
         _sys.mount(None, "/", None, MS_REC | MS_SLAVE, None)
         for op in ops:
@@ -111,12 +111,21 @@ class Trees:
     def attach_for_overlay(self, name: str) -> str:
         """Attach a tree in this mount namespace and return a path to it: kernels before 6.5 take no detached lower."""
         fd = self.fds[name]
+        stage = self._open_stage()
+        os.mkdir(name, 0o755, dir_fd=stage)
+        _sys.move_mount(fd, "", stage, name, MOVE_MOUNT_F_EMPTY_PATH)
+        return f"/proc/self/fd/{fd}"
+
+    def empty_lower(self) -> str:
+        """Return a path to an empty directory: an overlay without an upper layer wants two lower ones."""
+        return f"/proc/self/fd/{self._open_stage()}/empty"
+
+    def _open_stage(self) -> int:
         if self._stage < 0:
             self._stage = _new("tmpfs", "pycontain", (("mode", "0755"), ("size", "1m")))
             _sys.move_mount(self._stage, "", AT_FDCWD, self._staging, MOVE_MOUNT_F_EMPTY_PATH)
-        os.mkdir(name, 0o755, dir_fd=self._stage)
-        _sys.move_mount(fd, "", self._stage, name, MOVE_MOUNT_F_EMPTY_PATH)
-        return f"/proc/self/fd/{fd}"
+            os.mkdir("empty", 0o755, dir_fd=self._stage)
+        return self._stage
 
 
 # The function that makes an op's tree, by the op's class.
@@ -138,12 +147,13 @@ def _open_tree(trees: Trees, op: OpenTree) -> None:
     try:
         if op.idmap:
             _shift_owners(trees, op, fd)
-        if op.attr_set or op.attr_clr or op.propagation:
-            deep = AT_RECURSIVE if op.recursive_attrs else 0
-            propagation = op.propagation & ~MS_REC
-            _sys.mount_setattr(
-                fd, "", AT_EMPTY_PATH | deep, attr_set=op.attr_set, attr_clr=op.attr_clr, propagation=propagation
-            )
+        if op.attr_set or op.attr_clr:
+            _sys.mount_setattr(fd, "", AT_EMPTY_PATH, attr_set=op.attr_set, attr_clr=op.attr_clr)
+        if op.tree_set or op.tree_clr:
+            _sys.mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=op.tree_set, attr_clr=op.tree_clr)
+        for value in op.propagation:
+            deep = AT_RECURSIVE if value & MS_REC else 0
+            _sys.mount_setattr(fd, "", AT_EMPTY_PATH | deep, propagation=value & ~MS_REC)
     except BaseException:
         os.close(fd)
         raise
@@ -151,14 +161,15 @@ def _open_tree(trees: Trees, op: OpenTree) -> None:
 
 
 def _shift_owners(trees: Trees, op: OpenTree, fd: int) -> None:
+    deep = AT_RECURSIVE if op.idmap == "ridmap" else 0
     try:
-        _sys.mount_setattr(fd, "", AT_EMPTY_PATH, attr_set=MOUNT_ATTR_IDMAP, userns_fd=trees.userns_fd)
+        _sys.mount_setattr(fd, "", AT_EMPTY_PATH | deep, attr_set=MOUNT_ATTR_IDMAP, userns_fd=trees.userns_fd)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM):
             raise
         raise HostError(
             f"{op.source}: owners cannot be shifted on this file system ({_filesystem(op.source)})",
-            requirement=IDMAP if op.name == "lower" or op.name.endswith(".lower") or op.name == "root" else "",
+            requirement=IDMAP if op.spec_path == ROOT_PATH else "",
             hint="use a directory on ext4, xfs or btrfs, or turn the user namespace off: --userns host",
         ) from error
 
@@ -177,8 +188,10 @@ def _filesystem(path: str) -> str:
 
 @_makes(Overlay)
 def _overlay(trees: Trees, op: Overlay) -> None:
-    lowers = ":".join(trees.attach_for_overlay(name) for name in op.lowers)
-    options = [("lowerdir", lowers)]
+    lowers = [trees.attach_for_overlay(name) for name in op.lowers]
+    if not op.upper and len(lowers) == 1:
+        lowers.append(trees.empty_lower())
+    options = [("lowerdir", ":".join(lowers))]
     if op.upper:
         # What a layer holds is lost with the state at the next boot: nothing is gained by syncing it.
         options += [("upperdir", op.upper), ("workdir", op.work), ("volatile", ""), ("index", "off")]
@@ -288,9 +301,8 @@ def _make_parents(fd: int, path: str, uid: int, gid: int) -> None:
 
 
 def new_filesystem(op: NewFilesystem) -> int:
-    """Return a detached mount of a new file system, read-only where the op says so."""
-    attributes = op.attr_set | (MOUNT_ATTR_RDONLY if op.readonly else 0)
-    return _new(op.fstype, op.source or op.fstype, op.options, attributes)
+    """Return a detached mount of a new file system."""
+    return _new(op.fstype, op.source or op.fstype, op.options, op.attr_set)
 
 
 def empty_directory() -> int:
