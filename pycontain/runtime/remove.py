@@ -29,6 +29,15 @@ def undo(entry: Entry) -> None:
         HostError: a process does not die, or a cgroup does not go; the rest is done, and a second call goes on.
         StoreError: a directory cannot be removed.
     """
+    intents = undo_made(entry)
+    for kind, *words in intents:
+        if kind == journal.NAME:
+            entry.store.release_name(words[0], entry.id)
+    remove_tree(entry.directory)
+
+
+def undo_made(entry: Entry) -> list[tuple[str, ...]]:
+    """Remove everything that the journal names but the container itself, and return the journal's intents."""
     intents = entry.journal.load()
     kill(entry, intents)
     for kind, *words in reversed(intents):
@@ -37,10 +46,7 @@ def undo(entry: Entry) -> None:
         elif kind == journal.USERNS:
             idranges.release(USERNS_CLAIMS, int(words[0]), entry.directory)
     tree.remove([words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP], EMPTY_WITHIN_S)
-    for kind, *words in intents:
-        if kind == journal.NAME:
-            entry.store.release_name(words[0], entry.id)
-    remove_tree(entry.directory)
+    return intents
 
 
 def kill(entry: Entry, intents: list[tuple[str, ...]] | None = None) -> None:
