@@ -87,7 +87,7 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
     cgroup = Cgroup(locate(host.usable(host.probe_host()), prepared.spec.linux.cgroups_path or ""))
     limits, devices = _check_limits(cgroup, prepared)
     facts = facts.replace(cgroup_trees=_cgroup_trees(cgroup.paths))
-    seccomp, flags = _filter(settings, prepared, facts)
+    seccomp, flags = _filter(prepared, facts)
     plan = compile_plan(
         prepared.spec,
         prepared.root,
@@ -132,24 +132,25 @@ def _cgroup_trees(paths: CgroupPaths) -> tuple[tuple[str, str], ...]:
     return tuple(trees)
 
 
-def _filter(settings: Settings, prepared: Prepared, facts: HostFacts) -> tuple[bytes | None, int]:
+def _filter(prepared: Prepared, facts: HostFacts) -> tuple[bytes | None, int]:
     """Return the compiled seccomp filter and its flags."""
     if prepared.seccomp == UNCONFINED:
         return None, 0
     from pycontain.plan.seccomp import compile_filter
+    from pycontain.plan.seccomp_tables import native_arch
 
-    arch = facts.arch
-    compiled = compile_filter(_profile(prepared, facts), arch)
+    arch = native_arch(facts.arch)
+    compiled = compile_filter(_profile(prepared, arch, facts.kernel), arch)
     return compiled.program, compiled.flags
 
 
-def _profile(prepared: Prepared, facts: HostFacts) -> LinuxSeccomp:
+def _profile(prepared: Prepared, arch: str, kernel: tuple[int, int]) -> LinuxSeccomp:
     process = prepared.spec.process
     held = process.capabilities.bounding if process is not None and process.capabilities is not None else ()
     if prepared.seccomp == DEFAULT:
         from pycontain.plan.seccomp_profile import default_profile
 
-        return default_profile(frozenset(held), facts.arch, facts.kernel)
+        return default_profile(frozenset(held), arch, kernel)
     from pycontain.plan.seccomp_load import load_profile
 
     path = prepared.seccomp
@@ -158,7 +159,7 @@ def _profile(prepared: Prepared, facts: HostFacts) -> LinuxSeccomp:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--security-opt: seccomp={path}: {getattr(error, 'strerror', None) or error}") from error
-    return load_profile(text, caps=frozenset(held), arch=facts.arch, kernel=facts.kernel, source=path)
+    return load_profile(text, caps=frozenset(held), arch=arch, kernel=kernel, source=path)
 
 
 def _make_layers(entry: Entry, prepared: Prepared, userns: UserNamespace, *, privileged: bool) -> None:

@@ -151,9 +151,9 @@ def _open_tree(trees: Trees, op: OpenTree) -> None:
             _sys.mount_setattr(fd, "", AT_EMPTY_PATH, attr_set=op.attr_set, attr_clr=op.attr_clr)
         if op.tree_set or op.tree_clr:
             _sys.mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=op.tree_set, attr_clr=op.tree_clr)
-        for value in op.propagation:
-            deep = AT_RECURSIVE if value & MS_REC else 0
-            _sys.mount_setattr(fd, "", AT_EMPTY_PATH | deep, propagation=value & ~MS_REC)
+        if op.propagation:
+            deep = AT_RECURSIVE if op.propagation & MS_REC else 0
+            _sys.mount_setattr(fd, "", AT_EMPTY_PATH | deep, propagation=op.propagation & ~MS_REC)
     except BaseException:
         os.close(fd)
         raise
