@@ -47,7 +47,13 @@ def undo_made(entry: Entry) -> list[tuple[str, ...]]:
             remove_tree(words[0])
         elif kind == journal.USERNS:
             idranges.release(USERNS_CLAIMS, int(words[0]), entry.directory)
-    tree.remove([words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP], EMPTY_WITHIN_S)
+    cgroups = [words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP]
+    tree.remove(cgroups, EMPTY_WITHIN_S)
+    for path in {os.path.dirname(path) for path in cgroups}:
+        try:
+            os.rmdir(path)
+        except OSError:
+            pass  # other containers are in it, or it is gone; whoever makes the next one makes it again
     return intents
 
 
