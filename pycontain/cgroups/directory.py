@@ -56,7 +56,7 @@ class Directory:
             raise
 
     def write(self, name: str, text: str) -> None:
-        """Write ``text``, each line with a write(2) of its own, as interface files take it.
+        """Write ``text``, each line with a write(2) of its own, as interface files take it; an empty text empties a list.
 
         Raises:
             OSError: with the file's path.
@@ -65,7 +65,7 @@ class Directory:
             fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.fd)
             try:
                 for line in text.split("\n"):
-                    os.write(fd, line.encode(errors="surrogateescape"))
+                    os.write(fd, line.encode(errors="surrogateescape") or b"\n")
             finally:
                 os.close(fd)
         except OSError as error:
