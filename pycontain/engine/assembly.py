@@ -217,5 +217,3 @@ def _write_files(entry: Entry, prepared: Prepared, userns: UserNamespace, *, pri
         path = entry.write_file(f"files/{file.name}", file.text, file.mode)
         if privileged:
             os.chown(path, userns.host_uid(0), userns.host_gid(0))
-
-

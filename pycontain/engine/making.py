@@ -46,7 +46,9 @@ class Making:
 
     def __enter__(self) -> Making:
         for option, path in (("--cidfile", self.options.cidfile), ("--pidfile", self.options.pidfile)):
-            if path and (option == "--cidfile" and os.path.lexists(path) or not os.path.isdir(os.path.dirname(path) or ".")):
+            if path and (
+                option == "--cidfile" and os.path.lexists(path) or not os.path.isdir(os.path.dirname(path) or ".")
+            ):
                 cause = "exists already" if os.path.lexists(path) else "its directory does not exist"
                 raise UsageError(f"{option}: {path}: {cause}", hint="choose another path")
         store = Store(self.settings)
