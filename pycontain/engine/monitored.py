@@ -105,7 +105,7 @@ def _be_monitor(making: Making, ends: _Ends, report: int) -> NoReturn:
             if fd >= 0:
                 os.set_inheritable(fd, True)
         arguments = [making.entry.directory, *map(str, ends.monitors)]
-        os.execve("/proc/self/exe", [*_interpreter(), "--internal-monitor", *arguments], {})
+        os.execve("/proc/self/exe", [*_interpreter(), "--internal-monitor", *arguments], _environment())
     except BaseException as error:  # a fork must not run its parent's code
         _fail(report, error)
 
@@ -150,9 +150,8 @@ def _handoff(making: Making, created: Created) -> bytes:
         stop_signal=options.stop_signal,
         stop_timeout_s=float(options.stop_timeout_s),
         timeout_s=float(options.timeout_s),
-        late=protocol.pack_late(late),
     )
-    return protocol.pack_handoff(created.pid, created.pid_start, told)
+    return protocol.pack_handoff(created.pid, told, late)
 
 
 def _interpreter() -> list[str]:
@@ -160,3 +159,15 @@ def _interpreter() -> list[str]:
     start = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "launcher", "_start.py")
     flags = sys.orig_argv[1 : sys.orig_argv.index(start)] if start in sys.orig_argv else ["-I", "-S"]
     return [sys.executable, *flags, start]
+
+
+def _environment() -> dict[str, str]:
+    """Return the monitor's environment: nothing of the caller's, but where the launcher found this interpreter's libraries.
+
+    It is never empty: python-prctl's set_proctitle reads the first variable without looking whether there is one.
+    """
+    environment = {"LC_ALL": "C.UTF-8"}
+    libraries = sys._xoptions.get("pycontain.libraries")
+    if isinstance(libraries, str):
+        environment["LD_LIBRARY_PATH"] = libraries
+    return environment
