@@ -16,7 +16,9 @@ import os
 import sys
 
 from pycontain.engine import monitors, protocol
+from pycontain.engine.assembly import make_log_directory
 from pycontain.engine.making import Making
+from pycontain.engine.options import LOG_NONE
 from pycontain.errors import PycontainError, StageError, from_fields
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import PR_SET_CHILD_SUBREAPER
@@ -115,6 +117,8 @@ def _be_creator(making: Making, ends: _Ends, report: int) -> NoReturn:
         for fd in ends.monitors:
             if fd >= 0:
                 os.close(fd)
+        if making.options.log.driver != LOG_NONE:
+            make_log_directory(making.settings, making.entry)
         created = making.create(Stdio(*ends.inside), tied=False, forget=making.lock.forget)
         making.save(created, shape=state.MONITORED, status=state.CREATED, attended_by=os.getppid())
         fds = (created.channel.fd,) if created.terminal < 0 else (created.channel.fd, created.terminal)
@@ -162,7 +166,7 @@ def _interpreter() -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Return the monitor's environment: nothing of the caller's, but where the launcher found this interpreter's libraries.
+    """Return the monitor's environment: of the caller's nothing but where this interpreter's own libraries are.
 
     It is never empty: python-prctl's set_proctitle reads the first variable without looking whether there is one.
     """

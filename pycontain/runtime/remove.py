@@ -134,7 +134,9 @@ def remove_tree(path: str) -> None:
     try:
         _remove_entry(fd, name)
     except OSError as error:
-        raise StoreError(f"remove {path}: {(error.strerror or '').lower()}", hint="pycontain prune tries again") from error
+        raise StoreError(
+            f"remove {path}: {(error.strerror or '').lower()}", hint="pycontain prune tries again"
+        ) from error
     finally:
         os.close(fd)
 
