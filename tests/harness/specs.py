@@ -42,7 +42,7 @@ def docker_like(names: int = 350) -> Document:
     for value in (0, 8, 131072, 131080, 0xFFFFFFFF):
         arg = {"index": 0, "value": value, "op": "SCMP_CMP_EQ"}
         rules.append({"names": ["personality"], "action": "SCMP_ACT_ALLOW", "args": [arg]})
-    sets = {name: _DOCKER_CAPABILITIES for name in ("bounding", "effective", "permitted")}
+    sets = dict.fromkeys(("bounding", "effective", "permitted"), _DOCKER_CAPABILITIES)
     document = {
         "ociVersion": "1.2.1",
         "process": {
