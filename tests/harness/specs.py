@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import json
 from typing import Any
 
 Document = dict[str, Any]
@@ -90,8 +90,7 @@ def docker_like(names: int = 350) -> Document:
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         },
     }
-    # as if read from a file: no list is shared
-    return copy.deepcopy(document)
+    return _unshared(document)
 
 
 def full() -> Document:
@@ -228,7 +227,13 @@ def full() -> Document:
             "unified": {"memory.high": "1000000"},
         },
     }
-    return copy.deepcopy(document)
+    return _unshared(document)
+
+
+def _unshared(document: Document) -> Document:
+    """Return the document as if read from a file: no list in it is another's."""
+    copy: Document = json.loads(json.dumps(document))
+    return copy
 
 
 ABSENT = object()
