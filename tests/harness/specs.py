@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 Document = dict[str, Any]
@@ -95,6 +96,12 @@ def docker_like(names: int = 350) -> Document:
 
 def full() -> Document:
     """Return a valid configuration in which every property of the specification for Linux stands once."""
+    document: Document = json.loads(_full())
+    return document
+
+
+@cache
+def _full() -> str:
     mapping = {"containerID": 0, "hostID": 1000, "size": 65536}
     hook = {"path": "/bin/hook", "args": ["hook"], "env": ["A=1"], "timeout": 5}
     throttle = {"major": 8, "minor": 0, "rate": 1000}
@@ -227,7 +234,7 @@ def full() -> Document:
             "unified": {"memory.high": "1000000"},
         },
     }
-    return _unshared(document)
+    return json.dumps(document)
 
 
 def _unshared(document: Document) -> Document:

@@ -234,7 +234,7 @@ def refusal(document: object) -> SpecError | None:
     return None
 
 
-@pytest.mark.parametrize("value", [None, True, -1, 1 << 70, "", "x\0", [[]], {"x": {}}], ids=ascii)
+@pytest.mark.parametrize("value", [None, -1, "", "x\0", [[]], {"x": {}}], ids=ascii)
 def test_any_type_in_any_place_is_taken_or_refused(value: object) -> None:
     for way in EVERYWHERE:
         error = refusal(changed(specs.full(), way, value))
