@@ -60,6 +60,7 @@ class Prepared(Record):
     seccomp: str
     peer: Peer | None = None
     fallback_refused: str = ""
+    preserve_fds: int = 0
     state_options: dict[str, Any] = {}  # noqa: RUF012  (records are never mutated)
     notes: tuple[str, ...] = ()
 
@@ -109,6 +110,7 @@ def generate(options: RunOptions, around: Surroundings) -> Prepared:
         seccomp=options.security.seccomp or (security.UNCONFINED if options.privileged else "default"),
         peer=peer,
         fallback_refused=_fallback_refused(options),
+        preserve_fds=options.preserve_fds,
         state_options=_state_options(options, hostname, volumes, around),
         notes=_notes(options, userns),
     )

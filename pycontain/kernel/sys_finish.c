@@ -6,6 +6,9 @@
  *
  *   dispositions, mask, PDEATHSIG  ->  close_range  ->  seccomp  ->  execve paths in order  ->  'E' record, _exit
  *
+ * A filter that notifies (SECCOMP_FILTER_FLAG_NEW_LISTENER) yields a descriptor that must leave this process although
+ * the filter may forbid every way out. A second thread, which the filter does not bind, waits for it and sends it.
+ *
  * Descriptors are closed, not marked close-on-exec: execve(2) resolves its path before it closes those, so a leaked
  * host directory could be reached as /proc/self/fd/N/… (the way of CVE-2024-21626).
  */
@@ -13,13 +16,20 @@
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 
 #ifndef SYS_close_range
 #define SYS_close_range 436
+#endif
+/* linux/seccomp.h, since Linux 5.7 */
+#ifndef SECCOMP_FILTER_FLAG_TSYNC_ESRCH
+#define SECCOMP_FILTER_FLAG_TSYNC_ESRCH (1UL << 4)
 #endif
 
 /* steps of the 'E' record that are not an index into paths; constants.py has the same numbers */
@@ -93,6 +103,71 @@ close_others(const struct program *program)
     return 0;
 }
 
+/* What the thread that sends the listener shares with the one that loads the filter. */
+struct handover {
+    int channel;
+    _Atomic int listener; /* NO_LISTENER_YET, the descriptor, or NO_LISTENER when loading failed */
+    _Atomic int outcome;  /* 0 until the message is sent, then 1 or a negative errno */
+};
+enum { NO_LISTENER_YET = -1, NO_LISTENER = -2 };
+
+/* The second thread: send 'N' and the listener. It shares errno with the first, which does not look at it meanwhile. */
+static int
+send_listener(void *argument)
+{
+    struct handover *handover = argument;
+    int listener;
+    while ((listener = handover->listener) == NO_LISTENER_YET)
+        syscall(SYS_sched_yield);
+    if (listener >= 0) {
+        char type = 'N';
+        union {
+            char bytes[CMSG_SPACE(sizeof(int))];
+            struct cmsghdr header;
+        } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+        *(int *)(void *)CMSG_DATA(&control.header) = listener;
+        struct iovec vector = {.iov_base = &type, .iov_len = 1};
+        struct msghdr message = {
+            .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+        handover->outcome = syscall(SYS_sendmsg, handover->channel, &message, MSG_NOSIGNAL) < 0 ? -errno : 1;
+    }
+    syscall(SYS_exit, 0);
+    __builtin_unreachable();
+}
+
+/* Load a filter that notifies and wait, without a system call, until its listener has been sent. */
+static int
+load_with_listener(const struct program *program)
+{
+    static char stack[16384] __attribute__((aligned(16)));
+    static struct handover handover = {.listener = NO_LISTENER_YET};
+    handover.channel = program->channel;
+    if (clone(send_listener, stack + sizeof(stack),
+              CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM, &handover) < 0)
+        return -1;
+    /* without TSYNC, which would bind the second thread too and has no other to bind */
+    const unsigned int tsync = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
+    unsigned int flags = program->filter_flags & ~tsync;
+    long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program->filter);
+    if (listener < 0) {
+        handover.listener = NO_LISTENER;
+        return -1;
+    }
+    handover.listener = (int)listener;
+    while (handover.outcome == 0)
+        ;
+    errno = handover.outcome < 0 ? -handover.outcome : 0;
+    return handover.outcome < 0 ? -1 : 0;
+}
+
+static int
+load_filter(const struct program *program)
+{
+    if (program->filter_flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
+        return load_with_listener(program);
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, program->filter_flags, &program->filter);
+}
+
 /* Become the first of the paths that can be executed, as execvp(3) chooses: one that is not there is passed over, one
  * that must not be executed is remembered, any other error ends the search. */
 static void __attribute__((noreturn))
@@ -102,8 +177,7 @@ become(const struct program *program)
         give_up(program->channel, errno, STEP_SIGNALS);
     if (close_others(program) < 0)
         give_up(program->channel, errno, STEP_CLOSE);
-    if (program->filtered &&
-        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, program->filter_flags, &program->filter) < 0)
+    if (program->filtered && load_filter(program) < 0)
         give_up(program->channel, errno, STEP_SECCOMP);
     int error = ENOENT;
     int32_t step = 0;
