@@ -15,7 +15,6 @@ import stat
 from pycontain.cgroups import host
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
 from pycontain.engine import userns as users
-from pycontain.engine import volumes
 from pycontain.errors import StoreError, UsageError
 from pycontain.plan.compile import compile_plan
 from pycontain.plan.facts import HostFacts
@@ -99,11 +98,22 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
     )
     _make_layers(entry, prepared, userns, privileged=privileged)
     _write_files(entry, prepared, userns, privileged=privileged)
-    volumes.make_used(settings, entry, prepared, userns)
+    if prepared.volumes:
+        _provide_volumes(settings, entry, prepared)
     if cgroup.paths.exists:
         cgroup.create(lambda path: entry.journal.intend(journal.CGROUP, path), limits)
         cgroup.apply(limits, devices)
     return Assembly(entry, prepared, plan, cgroup, note)
+
+
+def _provide_volumes(settings: Settings, entry: Entry, prepared: Prepared) -> None:
+    """Make the volumes; anonymous ones of a container that removes itself go with it."""
+    from pycontain.engine import volumes
+
+    for use in prepared.volumes:
+        if use.anonymous and prepared.state_options["remove"]:
+            entry.journal.intend(journal.DIRECTORY, f"{volumes.directory_of(settings)}/{use.name}")
+    volumes.provide(settings, prepared.volumes, prepared.root)
 
 
 def _check_limits(cgroup: Cgroup, prepared: Prepared) -> tuple[tuple[Setting, ...], DeviceFilter | None]:

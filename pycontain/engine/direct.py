@@ -10,9 +10,7 @@ import os
 import select
 import time
 
-from pycontain.engine import waiting
 from pycontain.engine.making import Making
-from pycontain.engine.protocol import Exit
 from pycontain.kernel import _sys
 from pycontain.runtime import create, remove, state
 from pycontain.runtime.init import Stdio
@@ -50,33 +48,31 @@ def run(settings: Settings, options: RunOptions, say: Callable[[str], None]) -> 
             create.abandon(created)
             raise
         making.lock.unlock()
-        end = _attend(created, options)
+        exit_code, signal = _attend(created, options)
         oom = making.assembly.cgroup.oom_kills() > baseline
         making.lock.relock()
         if options.pidfile:
             _unlink(options.pidfile)
         remove.undo(making.entry)
-    if end.signal and oom:
+    if signal and oom:
         say("the container was killed because it used up its memory; --memory gives more")
-    return end.exit_code
+    return exit_code
 
 
-def _attend(created: Created, options: RunOptions) -> Exit:
-    """Forward signals until init ends, and kill it when its time is over."""
+def _attend(created: Created, options: RunOptions) -> tuple[int, int]:
+    """Forward signals until init ends, kill it when its time is over, and return its exit code and signal."""
     forwarded = _forward(created.pidfd) if options.sig_proxy else {}
     deadline = time.monotonic() + options.timeout_s if options.timeout_s else None
     poll = select.poll()
     poll.register(created.pidfd, select.POLLIN)
     try:
         while not poll.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000):
-            waiting.kill_and_wait(created.pidfd, 10)
+            _sys.pidfd_send_signal(created.pidfd, _signal.SIGKILL, 0)
+            deadline = None
     finally:
         for number, handler in forwarded.items():
             _signal.signal(number, handler)
-    result = _sys.waitid_pidfd(created.pidfd, create.WEXITED)
-    os.close(created.pidfd)
-    assert result is not None
-    return waiting.exit_of(result[1], result[2])
+    return create.wait(created)
 
 
 def _forward(pidfd: int) -> dict[int, object]:

@@ -262,6 +262,7 @@ def abandon(created: Created) -> None:
 def wait(created: Created) -> tuple[int, int]:
     """Wait until init ends and return ``(exit code, signal)``; by a signal the code is 128 + its number."""
     result = _sys.waitid_pidfd(created.pidfd, WEXITED)
+    os.close(created.pidfd)
     assert result is not None
     _, code, status = result
     return (status, 0) if code == CLD_EXITED else (128 + status, status)

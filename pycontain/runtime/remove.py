@@ -10,6 +10,7 @@ import time
 from pycontain.cgroups import tree
 from pycontain.errors import HostError, StoreError
 from pycontain.kernel import _sys
+from pycontain.kernel.constants import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV
 from pycontain.runtime import idranges, journal, processes
 from pycontain.runtime.settings import USERNS_CLAIMS
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SIGKILL = 9
 GONE_WITHIN_S = 10.0
 EMPTY_WITHIN_S = 5.0
+_STAY = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
 
 
 def undo(entry: Entry) -> None:
@@ -45,7 +47,13 @@ def undo_made(entry: Entry) -> list[tuple[str, ...]]:
             remove_tree(words[0])
         elif kind == journal.USERNS:
             idranges.release(USERNS_CLAIMS, int(words[0]), entry.directory)
-    tree.remove([words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP], EMPTY_WITHIN_S)
+    cgroups = [words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP]
+    tree.remove(cgroups, EMPTY_WITHIN_S)
+    for path in {os.path.dirname(path) for path in cgroups}:
+        try:
+            os.rmdir(path)
+        except OSError:
+            pass  # other containers are in it, or it is gone; whoever makes the next one makes it again
     return intents
 
 
@@ -104,7 +112,9 @@ def _kill_cgroup(path: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory with all below it, by descriptor, never following a link; one that is gone is no error.
+    """Remove a directory with all below it, by descriptor; one that is gone is no error.
+
+    Never follows a link and never enters a mount: what is mounted somewhere below is not ours to remove.
 
     Raises:
         StoreError: something in it cannot be removed.
@@ -133,7 +143,7 @@ def _remove_entry(parent: int, name: str) -> None:
     # work directories of an overlay have mode 0, and a rootless container's directories may be closed to their owner
     if status.st_mode & 0o700 != 0o700:
         os.chmod(name, 0o700, dir_fd=parent)
-    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    fd = _sys.openat2(parent, name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0, _STAY)
     try:
         for child in os.listdir(fd):
             _remove_entry(fd, child)

@@ -17,6 +17,7 @@ from pycontain.kernel.constants import (
     AT_FDCWD,
     AT_RECURSIVE,
     CLONE_NEWNS,
+    MNT_DETACH,
     MOUNT_ATTR_IDMAP,
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOEXEC,
@@ -81,6 +82,7 @@ class Trees:
         for op in ops:
             if op not in shared:
                 self._make(op)
+        self._drop_stage()
 
     def _make(self, op: Op) -> None:
         try:
@@ -104,7 +106,12 @@ class Trees:
         for fd in self.fds.values():
             os.close(fd)
         self.fds.clear()
+        self._drop_stage()
+
+    def _drop_stage(self) -> None:
+        """Detach what was attached for the overlays: each has its own hold on its layers."""
         if self._stage >= 0:
+            _sys.umount2(self._staging, MNT_DETACH)
             os.close(self._stage)
             self._stage = -1
 
