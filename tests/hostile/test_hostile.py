@@ -1,11 +1,12 @@
-"""Roots that attack the runtime get nowhere; ``test_controls.py`` shows that each attack works against a careless one."""
+"""Roots that attack the runtime get nowhere.
+
+That each attack works against a careless runtime is shown by ``test_controls.py``.
+"""
 
 from __future__ import annotations
 
-import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -183,7 +184,7 @@ def test_nothing_is_opened_between_pivot_root_and_execve(pycontain: Cli, root: P
 
 
 def opened_inside(trace: str) -> list[str] | None:
-    """Return the opening calls of the process that called pivot_root, from then until its last execve; None if none did."""
+    """Return what the process that called pivot_root opened from then until its execve; None if none called it."""
     inside: str | None = None
     found: list[str] = []
     for line in trace.splitlines():
