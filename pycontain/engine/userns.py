@@ -72,9 +72,7 @@ def decide(entry: Entry, prepared: Prepared, *, privileged: bool, kernel: tuple[
         return from_state(prepared.peer.userns).replace(kind=USERNS_JOINED), ""
     if isinstance(request, tuple):
         uid, gid, size = request
-        mapped = UserNamespace(
-            USERNS_CUSTOM, (IDMapping(0, uid, size),), (IDMapping(0, gid, size),), idmap=privileged
-        )
+        mapped = UserNamespace(USERNS_CUSTOM, (IDMapping(0, uid, size),), (IDMapping(0, gid, size),), idmap=privileged)
         return mapped, ""
     if not privileged:
         return _of_user(keep=request == namespaces.USERNS_KEEP_ID), ""
@@ -138,7 +136,11 @@ def _with_own(own: int, inside: int, given: tuple[int, int]) -> tuple[IDMapping,
     """Return a map with ``own`` at ``inside`` and the given (first, size) range around it."""
     first, size = given
     before = min(inside, size)
-    rows = (IDMapping(0, first, before), IDMapping(inside, own, 1), IDMapping(inside + 1, first + before, size - before))
+    rows = (
+        IDMapping(0, first, before),
+        IDMapping(inside, own, 1),
+        IDMapping(inside + 1, first + before, size - before),
+    )
     return tuple(row for row in rows if row.size > 0)
 
 
