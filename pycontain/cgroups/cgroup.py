@@ -62,7 +62,8 @@ class CgroupPaths(Record):
 def locate(layout: CgroupLayout, path: str) -> CgroupPaths:
     """Return where cgroup ``path`` is in the hierarchies of ``layout``, which :func:`host.usable` has narrowed. Pure.
 
-    An absolute path counts from the mount points, another one from where we may make cgroups. Source: config-linux.md#cgroups-path
+    An absolute path counts from the mount points, another one from where we may make cgroups. Source:
+    config-linux.md#cgroups-path
 
     Raises:
         SpecError: the path would leave its hierarchy, or is the hierarchy's root.
@@ -245,7 +246,7 @@ class Cgroup:
             detach_v2(self.directory("unified"))
 
     def delegate(self, uid: int, gid: int) -> None:
-        """Give the cgroup of v2 to the container's root, so that it may make cgroups below and move its processes there.
+        """Give the cgroup of v2 to the container's root: it may make cgroups below and move its processes there.
 
         Only for a container with a cgroup namespace of its own and a writable cgroup mount. Limits stay ours.
 
@@ -286,7 +287,7 @@ class Cgroup:
         return self.directory("unified").fd if self.paths.unified else -1
 
     def unified_fd_of(self, pid: int) -> int:
-        """Return a new descriptor of the cgroup of v2, at or below ours, that process ``pid`` is in; -1 if it is in none.
+        """Return a new descriptor of the cgroup of v2, at or below ours, that process ``pid`` is in; -1 if none.
 
         For exec into a container that made cgroups of its own: a cgroup that passes controllers on takes no process
         (CLONE_INTO_CGROUP says EBUSY), its init's takes one.
@@ -302,7 +303,7 @@ class Cgroup:
         fds: list[int] = []
         try:
             for path in dict.fromkeys(self.paths.v1.values()):
-                fds.append(os.open(f"{path}/tasks", os.O_WRONLY | os.O_CLOEXEC))
+                fds.append(os.open(f"{path}/tasks", os.O_WRONLY | os.O_CLOEXEC))  # noqa: PERF401 - closed on an error
         except BaseException:
             for fd in fds:
                 os.close(fd)
@@ -395,7 +396,7 @@ class Cgroup:
         return self.directory("freezer").read_or("freezer.state", "THAWED") != "THAWED"
 
     def oom_kills(self) -> int:
-        """Return how many processes the kernel has killed here because memory was used up; 0 where it is not counted."""
+        """Return how many processes the kernel has killed here for want of memory; 0 where it is not counted."""
         if not self.paths.unified and "memory" not in self.paths.v1:
             return 0
         file = "memory.oom_control" if "memory" in self.paths.v1 else "memory.events"

@@ -23,7 +23,7 @@ BPF_F_REPLACE = 1 << 2
 
 
 class DeviceFilter(Record):
-    """``rules`` in the normal form of ``plan.device_filter.normalize`` and the ``program`` that ``build`` makes of them."""
+    """``rules`` in normal form and their ``program``, as ``plan.device_filter.normalize`` and ``build`` return them."""
 
     rules: tuple[DeviceRule, ...]
     program: bytes
@@ -160,13 +160,15 @@ def detach_v2(directory: Directory) -> None:
 def _refused(error: OSError) -> HostError:
     if error.errno in (errno.EPERM, errno.EACCES):
         hint = (
-            "a device filter of cgroup v2 needs CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN, in the host's user namespace: "
-            "run as root of the host, or rootless, where devices need no filter"
+            "a device filter of cgroup v2 needs CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN, in the host's user "
+            "namespace: run as root of the host, or rootless, where devices need no filter"
         )
     elif error.errno in (errno.EINVAL, errno.ENOSYS):
         hint = "the kernel needs CONFIG_CGROUP_BPF and CONFIG_BPF_SYSCALL"
     else:
         hint = ""
     return HostError(
-        f"devices: {error.filename or 'bpf'}: {(error.strerror or '').lower()}", requirement="bpf:cgroup_device", hint=hint
+        f"devices: {error.filename or 'bpf'}: {(error.strerror or '').lower()}",
+        requirement="bpf:cgroup_device",
+        hint=hint,
     )

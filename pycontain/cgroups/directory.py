@@ -56,7 +56,9 @@ class Directory:
             raise
 
     def write(self, name: str, text: str) -> None:
-        """Write ``text``, each line with a write(2) of its own, as interface files take it; an empty text empties a list.
+        """Write ``text``, each line with a write(2) of its own, as interface files take it.
+
+        An empty text empties a list.
 
         Raises:
             OSError: with the file's path.

@@ -7,7 +7,6 @@ Source: cgroup-v2.rst "cgroup.freeze", "cgroup.kill"; cgroup-v1/freezer-subsyste
 
 from __future__ import annotations
 
-import _signal
 import errno
 import os
 import select
@@ -16,6 +15,7 @@ import time
 from pycontain.cgroups.directory import Directory
 from pycontain.cgroups.tree import processes
 from pycontain.errors import HostError
+from pycontain.kernel import _sys
 
 SIGKILL = 9
 
@@ -113,14 +113,14 @@ def kill_v2(directory: Directory) -> bool:
 def signal_each(path: str, signum: int) -> tuple[int, ...]:
     """Send a signal to every process in and below the cgroup, never to a stranger; return whom it was sent to.
 
-    A process id read from the cgroup may be somebody else's a moment later. So all are opened first, the list is read once
-    more, and only who is on it both times gets the signal: what is opened was in the cgroup then.
+    A process id read from the cgroup may be somebody else's a moment later. So all are opened first, the list is read
+    once more, and only who is on it both times gets the signal: what is opened was in the cgroup then.
     """
     opened: dict[int, int] = {}
     try:
         for pid in processes(path):
             try:
-                opened[pid] = os.pidfd_open(pid)
+                opened[pid] = _sys.pidfd_open(pid, 0)
             except OSError as error:
                 # ended, EINVAL: reaped leader, or 0: a process outside our pid namespace
                 if error.errno not in (errno.ESRCH, errno.EINVAL):
@@ -130,7 +130,7 @@ def signal_each(path: str, signum: int) -> tuple[int, ...]:
         for pid, fd in opened.items():
             if pid in members:
                 try:
-                    _signal.pidfd_send_signal(fd, signum)
+                    _sys.pidfd_send_signal(fd, signum, 0)
                     sent.append(pid)
                 except ProcessLookupError:
                     pass

@@ -1,7 +1,8 @@
 """The cgroup layout of this host, narrowed to what this process may use. [lean]
 
 A hierarchy is usable where we may make directories: at its mount point (root, or root of a container that was given its
-cgroups read-write), else in our own cgroup (a scope that systemd delegated to us). ``base`` of each hierarchy says which.
+cgroups read-write), else in our own cgroup (a scope that systemd delegated to us). ``base`` of each hierarchy says
+which.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Nothing here opens a file: :mod:`pycontain.cgroups.host` reads ``/proc/self/mountinfo`` and ``/proc/self/cgroup``.
 
-Three worlds: *v2* (one hierarchy with every controller), *v1* (a hierarchy per controller, or per few), *hybrid* (v1, and
-a cgroup v2 hierarchy beside it that holds the rest of the controllers, often none). A named hierarchy of v1
+Three worlds: *v2* (one hierarchy with every controller), *v1* (a hierarchy per controller, or per few), *hybrid* (v1,
+and a cgroup v2 hierarchy beside it that holds the rest of the controllers, often none). A named hierarchy of v1
 (``name=systemd``) has no controller but is joined all the same, or systemd would still count the process as its own.
 
 Source: cgroups(7), proc_pid_mountinfo(5), cgroup_namespaces(7)
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Hierarchy(Record):
     """One mounted hierarchy.
 
-    ``own`` is our own cgroup as a path below ``mountpoint`` ("/" is the mount itself), None where it cannot be seen there.
-    ``base`` is below which path containers go unless they name an absolute one.
+    ``own`` is our own cgroup as a path below ``mountpoint`` ("/" is the mount itself), None where it cannot be seen
+    there. ``base`` is below which path containers go unless they name an absolute one.
     """
 
     mountpoint: str
@@ -38,7 +38,7 @@ class Hierarchy(Record):
 
 
 class CgroupLayout(Record):
-    """``mode`` is v2, hybrid, v1 or none. ``v1`` is keyed by controller; controllers mounted together share a hierarchy.
+    """``mode`` is v2, hybrid, v1 or none. ``v1`` is keyed by controller; those mounted together share a hierarchy.
 
     ``unusable`` says, for a controller (or ``unified``), why its hierarchy was left out.
     """
@@ -64,18 +64,15 @@ def compose(
 ) -> CgroupLayout:
     """Return the layout of these hierarchies, with its mode."""
     has_controllers = any(not name.startswith("name=") for name in v1)
-    if unified is not None:
-        mode = "hybrid" if has_controllers else "v2"
-    else:
-        mode = "v1" if has_controllers else "none"
-    return CgroupLayout(mode, unified, v1, unusable or {})
+    modes = ("v1", "hybrid") if has_controllers else ("none", "v2")
+    return CgroupLayout(modes[unified is not None], unified, v1, unusable or {})
 
 
 def probe(proc_self_mountinfo: str, proc_self_cgroup: str) -> CgroupLayout:
     """Return the layout that the texts of these two files describe.
 
-    Of several mounts of a hierarchy (bind mounts, a container's) the one that shows our own cgroup and most around it wins;
-    a mount hidden below another one does not count. Lines that make no sense are skipped.
+    Of several mounts of a hierarchy (bind mounts, a container's) the one that shows our own cgroup and most around it
+    wins; a mount hidden below another one does not count. Lines that make no sense are skipped.
     """
     if " - cgroup" not in proc_self_mountinfo:
         return NONE
@@ -137,7 +134,7 @@ def _visible(number: str, table: dict[str, tuple[str, str]], covers: dict[str, l
         seen.add(number)
         parent, mountpoint = table[number]
         for other, place in covers.get(parent, ()):
-            if other != number and parent != other and mountpoint.startswith(place.rstrip("/") + "/"):
+            if other not in (number, parent) and mountpoint.startswith(place.rstrip("/") + "/"):
                 return False
         number = parent
     return True

@@ -1,7 +1,7 @@
 """From ``linux.resources`` to the settings of the hierarchies that this host has. Pure. [lean]
 
-A controller is bound to one hierarchy at a time: each part of the resources goes to cgroup v1 or v2 depending on where its
-controller is, also within one hybrid host. Modules of controllers are imported as parts of the config ask for them.
+A controller is bound to one hierarchy at a time: each part of the resources goes to cgroup v1 or v2 depending on where
+its controller is, also within one hybrid host. Modules of controllers are imported as parts of the config ask for them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Placement(Record):
     """Where each controller is, and why others are nowhere.
 
-    ``unified`` is None where no cgroup v2 hierarchy can be used. ``where`` is a word for the message; ``reasons`` are keyed
-    by controller, with ``unified`` for cgroup v2 as a whole.
+    ``unified`` is None where no cgroup v2 hierarchy can be used. ``where`` is a word for the message; ``reasons`` are
+    keyed by controller, with ``unified`` for cgroup v2 as a whole.
     """
 
     v1: tuple[str, ...]

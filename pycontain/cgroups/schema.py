@@ -1,8 +1,8 @@
 """The interface files of both generations of cgroups as cgroupspy controllers and descriptors. Not for the start path.
 
-cgroupspy brings the model (a controller is a class, a file is a descriptor that knows its syntax) and the controllers of
-cgroup v1. Here are those it lacks (freezer, pids, hugetlb and all of v2), and corrections of those it has: two names of
-blkio files end in a blank, no file may say ``max``, an empty table is an error, writing opens with ``O_CREAT | O_TRUNC``.
+cgroupspy brings the model (a controller is a class, a file is a descriptor that knows its syntax) and the controllers
+of cgroup v1. Here are those it lacks (freezer, pids, hugetlb, rdma and all of v2) and corrections of those it has;
+reading and writing go below a directory's descriptor and never create a file, as cgroupspy's would.
 
 ::
 
@@ -18,204 +18,43 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from pycontain.cgroups.cgroupspy_types import (
+    BaseFileInterface,
+    BlkIOController,
+    CommaDashSetFile,
+    Controller,
+    CpuAcctController,
+    CpuController,
+    CpuSetController,
+    DevicesController,
+    DeviceThrottle,
+    FlagFile,
+    IntegerFile,
+    MemoryController,
+    MultiLineIntegerFile,
+    NetClsController,
+    NetPrioController,
+    TypedFile,
+)
+from pycontain.cgroups.interfaces import (
+    BandwidthFile,
+    Counter,
+    DeviceOperations,
+    DeviceWeights,
+    LimitFile,
+    NestedTable,
+    Table,
+    Text,
+    WeightTable,
+    Words,
+)
+
 if TYPE_CHECKING:
     from pycontain.cgroups.directory import Directory
 
-    # what cgroupspy, which has no types, looks like from here
-
-    class BaseFileInterface:
-        filename: bytes
-        readonly: bool
-        writeonly: bool
-
-        def __init__(self, filename: str, readonly: bool | None = None, writeonly: bool | None = None) -> None: ...
-        def __get__(self, instance: Any, owner: Any) -> Any: ...
-        def __set__(self, instance: Any, value: Any) -> None: ...
-        def sanitize_get(self, value: str) -> Any: ...
-        def sanitize_set(self, value: Any) -> Any: ...
-
-    class IntegerFile(BaseFileInterface): ...
-
-    class FlagFile(BaseFileInterface): ...
-
-    class DictFile(BaseFileInterface): ...
-
-    class CommaDashSetFile(BaseFileInterface): ...
-
-    class MultiLineIntegerFile(BaseFileInterface): ...
-
-    class TypedFile(BaseFileInterface):
-        def __init__(self, filename: str, contenttype: type, *, many: bool = False) -> None: ...
-
-    class DeviceThrottle: ...
-
-    class Controller:
-        def __init__(self, node: Directory) -> None: ...
-
-    class CpuController(Controller): ...
-
-    class CpuAcctController(Controller): ...
-
-    class CpuSetController(Controller): ...
-
-    class MemoryController(Controller): ...
-
-    class BlkIOController(Controller): ...
-
-    class DevicesController(Controller): ...
-
-    class NetClsController(Controller): ...
-
-    class NetPrioController(Controller): ...
-else:
-    from cgroupspy.contenttypes import DeviceThrottle
-    from cgroupspy.controllers import (
-        BlkIOController,
-        Controller,
-        CpuAcctController,
-        CpuController,
-        CpuSetController,
-        DevicesController,
-        MemoryController,
-        NetClsController,
-        NetPrioController,
-    )
-    from cgroupspy.interfaces import (
-        BaseFileInterface,
-        CommaDashSetFile,
-        DictFile,
-        FlagFile,
-        IntegerFile,
-        MultiLineIntegerFile,
-        TypedFile,
-    )
-
-# What cgroup v1's memory files say for "no limit": the largest whole number of pages.
-_NO_LIMIT_V1 = (1 << 63) - (1 << 16)
-
-
-class LimitFile(IntegerFile):
-    """A number, or None for no limit: ``max`` (v2), -1 or the largest number of pages (v1)."""
-
-    def __init__(self, filename: str, word: str = "max") -> None:
-        super().__init__(filename)
-        self.word = word
-
-    def sanitize_get(self, value: str) -> int | None:
-        if value.strip() in ("max", "-1"):
-            return None
-        number = int(value)
-        return None if number >= _NO_LIMIT_V1 else number
-
-    def sanitize_set(self, value: int | None) -> str:
-        return self.word if value is None else str(int(value))
-
-
-class Counter(IntegerFile):
-    """A number that only the kernel writes."""
-
-    readonly = True
-
-
-class Table(DictFile):
-    """Lines of a word and a number; other lines (there are some) are left out."""
-
-    readonly = True
-
-    def sanitize_get(self, value: str) -> dict[str, int]:
-        found = {}
-        for line in value.splitlines():
-            key, _, number = line.strip().rpartition(" ")
-            if key and number.isdecimal():
-                found[key] = int(number)
-        return found
-
-
-class WeightTable(Table):
-    """``default 100`` and ``8:0 200``; a bare number is the default."""
-
-    readonly = False
-
-    def sanitize_get(self, value: str) -> dict[str, int]:
-        return {"default": int(value)} if value.strip().isdecimal() else super().sanitize_get(value)
-
-    def sanitize_set(self, value: dict[str, int]) -> str:
-        return "\n".join(f"{key} {number}" for key, number in value.items())
-
-
-class DeviceWeights(WeightTable):
-    """cgroup v1's ``8:0 200``; the default has a file of its own."""
-
-
-class NestedTable(BaseFileInterface):
-    """Lines of a key and ``word=number`` pairs; ``max`` is None. Numbers with a point are floats."""
-
-    def sanitize_get(self, value: str) -> dict[str, dict[str, int | float | None]]:
-        return {
-            key: {name: _number(text) for name, _, text in (pair.partition("=") for pair in pairs)}
-            for key, *pairs in (line.split() for line in value.splitlines() if line.strip())
-        }
-
-    def sanitize_set(self, value: dict[str, dict[str, int | None]]) -> str:
-        return "\n".join(
-            " ".join([key, *(f"{name}={'max' if number is None else number}" for name, number in pairs.items())])
-            for key, pairs in value.items()
-        )
-
-
-def _number(text: str) -> int | float | None:
-    if text == "max":
-        return None
-    return float(text) if "." in text else int(text)
-
-
-class BandwidthFile(BaseFileInterface):
-    """``cpu.max``: quota and period in microseconds, None for no quota and for "leave the period as it is"."""
-
-    def sanitize_get(self, value: str) -> tuple[int | None, int | None]:
-        quota, _, period = value.partition(" ")
-        return (None if quota == "max" else int(quota)), (int(period) if period else None)
-
-    def sanitize_set(self, value: tuple[int | None, int | None]) -> str:
-        quota, period = value
-        return ("max" if quota is None else str(quota)) + ("" if period is None else f" {period}")
-
-
-class Words(BaseFileInterface):
-    """Words between blanks."""
-
-    readonly = True
-
-    def sanitize_get(self, value: str) -> tuple[str, ...]:
-        return tuple(value.split())
-
-
-class Text(BaseFileInterface):
-    """One word, such as FROZEN."""
-
-    def sanitize_get(self, value: str) -> str:
-        return value.strip()
-
-    def sanitize_set(self, value: str) -> str:
-        return value
-
-
-class DeviceOperations(BaseFileInterface):
-    """blkio's ``8:0 Read 4096`` lines as {device: {operation: number}}."""
-
-    readonly = True
-
-    def sanitize_get(self, value: str) -> dict[str, dict[str, int]]:
-        found: dict[str, dict[str, int]] = {}
-        for line in value.splitlines():
-            words = line.split()
-            if len(words) == 3:
-                found.setdefault(words[0], {})[words[1]] = int(words[2])
-        return found
-
 
 class Access:
-    """Reads and writes below the descriptor of a :class:`Directory` instead of by path. To be mixed in before a Controller."""
+    """Reads and writes below a descriptor of a :class:`Directory`, not by path."""
 
     node: Directory
 
@@ -229,7 +68,7 @@ class Access:
 
     @classmethod
     def interfaces(cls) -> dict[str, BaseFileInterface]:
-        """Return every descriptor by attribute name, inherited ones too (cgroupspy's list_interfaces leaves those out)."""
+        """Return every descriptor by attribute name, also inherited ones, which cgroupspy's list_interfaces misses."""
         found: dict[str, BaseFileInterface] = {}
         for base in reversed(cls.__mro__):
             found.update({name: value for name, value in vars(base).items() if isinstance(value, BaseFileInterface)})
@@ -439,14 +278,14 @@ def hugetlb(generation: int, page_size: str) -> type[Any]:
     """Return the controller class for pages of one size, such as ``2MB``: the size is part of every file's name."""
     prefix = f"hugetlb.{page_size}"
     if generation == 1:
-        names = {
+        names: dict[str, BaseFileInterface] = {
             "limit": LimitFile(f"{prefix}.limit_in_bytes"),
             "usage": Counter(f"{prefix}.usage_in_bytes"),
             "failcnt": IntegerFile(f"{prefix}.failcnt"),
             "peak": Counter(f"{prefix}.max_usage_in_bytes"),
             "reserved_limit": LimitFile(f"{prefix}.rsvd.limit_in_bytes"),
         }
-        return type("HugetlbV1", (HugetlbV1,), dict(names))
+        return type("HugetlbV1", (HugetlbV1,), names)
     names = {
         "limit": LimitFile(f"{prefix}.max"),
         "usage": Counter(f"{prefix}.current"),
@@ -454,7 +293,7 @@ def hugetlb(generation: int, page_size: str) -> type[Any]:
         "reserved_limit": LimitFile(f"{prefix}.rsvd.max"),
         "reserved": Counter(f"{prefix}.rsvd.current"),
     }
-    return type("HugetlbV2", (HugetlbV2,), dict(names))
+    return type("HugetlbV2", (HugetlbV2,), names)
 
 
 def page_sizes(directory: Directory, file: str) -> tuple[str, ...]:
@@ -496,4 +335,3 @@ def inspect(controller: Any) -> dict[str, Any]:
         except OSError:
             continue
     return found
-

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Setting(Record):
     """Write ``value`` into ``file`` of ``controller``, because the config says so at ``path``.
 
-    ``instead`` is written where this kernel has no such file; ``optional`` settings are then left out, because what they
-    ask for holds without the file.
+    ``instead`` is written where this kernel has no such file; ``optional`` settings are then left out, because what
+    they ask for holds without the file.
     """
 
     controller: str
@@ -44,7 +44,8 @@ def write_all(settings: Iterable[Setting], write: Callable[[Setting], None]) -> 
     """Call ``write`` for each setting, those that the kernel refuses again after the others.
 
     Some values bound each other (memory and memory+swap; quota, period and burst): which one has to go first depends on
-    whether they grow or shrink. EINVAL therefore counts only when a round in which nothing else was written ends with it.
+    whether they grow or shrink. EINVAL therefore counts only when a round in which nothing else was written ends with
+    it.
 
     Raises:
         Refused: with the first setting that cannot be written.

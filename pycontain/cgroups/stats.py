@@ -1,4 +1,4 @@
-"""What a container has used: one record from either generation of cgroups, read through the schema. Not for the start path.
+"""What a container has used: one record from either generation of cgroups. Not for the start path.
 
 A part whose controller this host does not have is None. Times are nanoseconds, sizes bytes, limits None for "no limit".
 """
@@ -291,7 +291,11 @@ def _hugetlb(cgroup: Cgroup) -> tuple[HugetlbStats, ...]:
         controller = schema.hugetlb(generation, size)(directory)
         usage = _get(controller, "usage")
         if usage is not None:
-            failures = _get(controller, "failcnt", 0) if generation == 1 else _get(controller, "limit_events", {}).get("max", 0)
+            failures = (
+                _get(controller, "failcnt", 0)
+                if generation == 1
+                else _get(controller, "limit_events", {}).get("max", 0)
+            )
             peak = _get(controller, "peak") if generation == 1 else None
             found.append(HugetlbStats(size, usage, _get(controller, "limit"), peak, failures))
     return tuple(found)

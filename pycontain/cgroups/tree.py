@@ -30,8 +30,8 @@ REMOVE_TIMEOUT_S = 2.0
 def make(path: str, journal: Callable[[str], None], prepare: Callable[[], None] | None = None) -> bool:
     """Make the cgroup ``path``; return whether it is new. ``journal`` gets the path before anything is made.
 
-    Missing cgroups above it are made too. They are shared with other containers and not journaled. ``prepare`` is called
-    when they are there; it may raise FileNotFoundError because they vanished again.
+    Missing cgroups above it are made too. They are shared with other containers and not journaled. ``prepare`` is
+    called when they are there; it may raise FileNotFoundError because they vanished again.
 
     Raises:
         HostError: the host refuses.
@@ -48,7 +48,9 @@ def make(path: str, journal: Callable[[str], None], prepare: Callable[[], None] 
         except FileNotFoundError:
             make_parents(path)
         except FileExistsError:
-            raise HostError(f"make cgroup {path}: another container makes it too", hint="give it a path of its own") from None
+            raise HostError(
+                f"make cgroup {path}: another container makes it too", hint="give it a path of its own"
+            ) from None
         except OSError as error:
             raise _cannot_make(path, error) from error
     raise HostError(f"make cgroup {path}: {os.path.dirname(path)} vanished {_RACES} times")
@@ -89,10 +91,10 @@ def _cannot_make(path: str, error: OSError) -> HostError:
 
 
 def enable(path: str, controllers: Iterable[str], required: Iterable[str], *, anchor: str, own: str) -> None:
-    """Let the children of cgroup ``path`` (v2) have ``controllers``, enabling them in the cgroups above as far as needed.
+    """Let the children of cgroup ``path`` (v2) have ``controllers``, enabled in the cgroups above too where needed.
 
-    Nothing above ``anchor`` is touched. Processes leave a cgroup for a leaf only if it is ``own``, our own cgroup. What is
-    not ``required`` may fail.
+    Nothing above ``anchor`` is touched. Processes leave a cgroup for a leaf only if it is ``own``, our own cgroup. What
+    is not ``required`` may fail.
 
     Raises:
         FileNotFoundError: ``path`` vanished: make it again.

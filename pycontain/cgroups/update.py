@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def update(cgroup: Cgroup, resources: LinuxResources, devices: DeviceFilter | None = None) -> None:
     """Make ``resources`` hold for the processes in ``cgroup``; what they do not name stays as it is.
 
-    With ``memory.check_before_update`` a limit below what is used now is refused on both generations; otherwise cgroup v1
-    refuses it if the kernel cannot reclaim enough, and v2 kills.
+    With ``memory.check_before_update`` a limit below what is used now is refused on both generations; otherwise cgroup
+    v1 refuses it if the kernel cannot reclaim enough, and v2 kills.
 
     Raises:
         HostError: a limit cannot be enforced; nothing has changed.

@@ -106,6 +106,18 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
     return Assembly(entry, prepared, plan, cgroup, note)
 
 
+def make_log_directory(settings: Settings, entry: Entry) -> None:
+    """Make the directory of the container's log."""
+    path = f"{settings.data}/logs/{entry.id}"
+    entry.journal.intend(journal.DIRECTORY, path)
+    try:
+        os.makedirs(path, 0o700, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: {(error.strerror or '').lower()}", hint="choose another place: --root DIR"
+        ) from error
+
+
 def _provide_volumes(settings: Settings, entry: Entry, prepared: Prepared) -> None:
     """Make the volumes; anonymous ones of a container that removes itself go with it."""
     from pycontain.engine import volumes

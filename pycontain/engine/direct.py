@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pycontain.runtime.create import Created
     from pycontain.runtime.settings import Settings
 
-# Not forwarded: KILL and STOP cannot be caught, CHLD and URG are the kernel's own news, terminal sizes mean nothing here.
+# Not forwarded: KILL and STOP cannot be caught, CHLD and URG are the kernel's own news, sizes are a terminal's.
 KEPT = frozenset((_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGURG, _signal.SIGWINCH))
 
 
@@ -48,7 +48,7 @@ def run(settings: Settings, options: RunOptions, say: Callable[[str], None]) -> 
             create.abandon(created)
             raise
         making.lock.unlock()
-        exit_code, signal = _attend(created, options)
+        exit_code, signal = attend(created, sig_proxy=options.sig_proxy, timeout_s=options.timeout_s)
         oom = making.assembly.cgroup.oom_kills() > baseline
         making.lock.relock()
         if options.pidfile:
@@ -59,10 +59,10 @@ def run(settings: Settings, options: RunOptions, say: Callable[[str], None]) -> 
     return exit_code
 
 
-def _attend(created: Created, options: RunOptions) -> tuple[int, int]:
-    """Forward signals until init ends, kill it when its time is over, and return its exit code and signal."""
-    forwarded = _forward(created.pidfd) if options.sig_proxy else {}
-    deadline = time.monotonic() + options.timeout_s if options.timeout_s else None
+def attend(created: Created, *, sig_proxy: bool, timeout_s: float = 0) -> tuple[int, int]:
+    """Forward signals until a process ends, kill it when its time (0: none) is over; return exit code and signal."""
+    forwarded = _forward(created.pidfd) if sig_proxy else {}
+    deadline = time.monotonic() + timeout_s if timeout_s else None
     poll = select.poll()
     poll.register(created.pidfd, select.POLLIN)
     try:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pycontain.runtime.state import Entry, Lock
 
 NAME_ATTEMPTS = 20
+# The compiled seccomp filter, for exec.
+FILTER = "seccomp.bpf"
 
 
 class Making:
@@ -45,12 +47,7 @@ class Making:
         self._written: list[str] = []
 
     def __enter__(self) -> Making:
-        for option, path in (("--cidfile", self.options.cidfile), ("--pidfile", self.options.pidfile)):
-            if path and (
-                option == "--cidfile" and os.path.lexists(path) or not os.path.isdir(os.path.dirname(path) or ".")
-            ):
-                cause = "exists already" if os.path.lexists(path) else "its directory does not exist"
-                raise UsageError(f"{option}: {path}: {cause}", hint="choose another path")
+        self._check_user_files()
         store = Store(self.settings)
         store.prepare()
         container_id = names.new_id()
@@ -64,6 +61,15 @@ class Making:
                 if self.options.name:
                     raise
         raise HostError("no free name was found", hint="give one: --name NAME")
+
+    def _check_user_files(self) -> None:
+        """Refuse a cid file that exists, as docker does, and files whose directory does not."""
+        cidfile, pidfile = self.options.cidfile, self.options.pidfile
+        if cidfile and os.path.lexists(cidfile):
+            raise UsageError(f"--cidfile: {cidfile}: exists already", hint="remove it or choose another path")
+        for option, path in (("--cidfile", cidfile), ("--pidfile", pidfile)):
+            if path and not os.path.isdir(os.path.dirname(path) or "."):
+                raise UsageError(f"{option}: {path}: its directory does not exist", hint="make it first")
 
     def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
         try:
@@ -90,6 +96,8 @@ class Making:
         """Write the configuration and the state, and the files that the user asked for."""
         prepared, plan = self.prepared, self.assembly.plan
         self.entry.write_file("config.json", lean_json.dumps(encode(prepared.spec)))
+        if plan.process.seccomp is not None:
+            self.entry.write_bytes(FILTER, plan.process.seccomp)
         saved = State(
             id=prepared.id,
             name=prepared.name,

@@ -16,7 +16,9 @@ import os
 import sys
 
 from pycontain.engine import monitors, protocol
+from pycontain.engine.assembly import make_log_directory
 from pycontain.engine.making import Making
+from pycontain.engine.options import LOG_NONE
 from pycontain.errors import PycontainError, StageError, from_fields
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import PR_SET_CHILD_SUBREAPER
@@ -105,7 +107,7 @@ def _be_monitor(making: Making, ends: _Ends, report: int) -> NoReturn:
             if fd >= 0:
                 os.set_inheritable(fd, True)
         arguments = [making.entry.directory, *map(str, ends.monitors)]
-        os.execve("/proc/self/exe", [*_interpreter(), "--internal-monitor", *arguments], {})
+        os.execve("/proc/self/exe", [*_interpreter(), "--internal-monitor", *arguments], _environment())
     except BaseException as error:  # a fork must not run its parent's code
         _fail(report, error)
 
@@ -115,6 +117,8 @@ def _be_creator(making: Making, ends: _Ends, report: int) -> NoReturn:
         for fd in ends.monitors:
             if fd >= 0:
                 os.close(fd)
+        if making.options.log.driver != LOG_NONE:
+            make_log_directory(making.settings, making.entry)
         created = making.create(Stdio(*ends.inside), tied=False, forget=making.lock.forget)
         making.save(created, shape=state.MONITORED, status=state.CREATED, attended_by=os.getppid())
         fds = (created.channel.fd,) if created.terminal < 0 else (created.channel.fd, created.terminal)
@@ -150,9 +154,8 @@ def _handoff(making: Making, created: Created) -> bytes:
         stop_signal=options.stop_signal,
         stop_timeout_s=float(options.stop_timeout_s),
         timeout_s=float(options.timeout_s),
-        late=protocol.pack_late(late),
     )
-    return protocol.pack_handoff(created.pid, created.pid_start, told)
+    return protocol.pack_handoff(created.pid, told, late)
 
 
 def _interpreter() -> list[str]:
@@ -160,3 +163,15 @@ def _interpreter() -> list[str]:
     start = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "launcher", "_start.py")
     flags = sys.orig_argv[1 : sys.orig_argv.index(start)] if start in sys.orig_argv else ["-I", "-S"]
     return [sys.executable, *flags, start]
+
+
+def _environment() -> dict[str, str]:
+    """Return the monitor's environment: of the caller's nothing but where this interpreter's own libraries are.
+
+    It is never empty: python-prctl's set_proctitle reads the first variable without looking whether there is one.
+    """
+    environment = {"LC_ALL": "C.UTF-8"}
+    libraries = sys._xoptions.get("pycontain.libraries")
+    if isinstance(libraries, str):
+        environment["LD_LIBRARY_PATH"] = libraries
+    return environment

@@ -22,7 +22,32 @@ def run(settings: Settings, options: RunOptions) -> int:
     Raises:
         PycontainError: it could not be started.
     """
-    return direct.run(settings, options, say)
+    if options.remove and not options.detach and not options.tty and not options.attach:
+        return direct.run(settings, options, say)
+    from pycontain.engine import attach, monitored
+
+    entry, notes = monitored.make(settings, options)
+    for note in notes:
+        say(note)
+    if options.detach:
+        attach.start_detached(entry)
+        os.write(1, f"{entry.id}\n".encode())
+        return 0
+    return attach.start_attached(entry, options)
+
+
+def create(settings: Settings, options: RunOptions) -> str:
+    """Make a container that waits to be started, and return its id.
+
+    Raises:
+        PycontainError: it could not be made.
+    """
+    from pycontain.engine import monitored
+
+    entry, notes = monitored.make(settings, options)
+    for note in notes:
+        say(note)
+    return entry.id
 
 
 def say(line: str) -> None:

@@ -8,10 +8,11 @@ The meaning of a list, the same for both generations of cgroups:
 
 cgroup v1 keeps one default and exceptions from it, so it cannot make an exception from an exception ("allow ``c 1:*``,
 then deny ``c 1:3``"): the kernel silently ignores the second rule and runc refuses it. The program can, and does;
-:func:`normalize` leaves such rules visible (a rule after the first that agrees with the first) so that the writer for v1
-can refuse them.
+:func:`normalize` leaves such rules visible (a rule after the first that agrees with the first) so that the writer for
+v1 can refuse them.
 
-Source: security/device_cgroup.c, include/uapi/linux/bpf.h (struct bpf_cgroup_dev_ctx); config-linux.md#allowed-device-list
+Source: security/device_cgroup.c, include/uapi/linux/bpf.h (struct bpf_cgroup_dev_ctx);
+config-linux.md#allowed-device-list
 """
 
 from __future__ import annotations
@@ -156,7 +157,8 @@ _R0, _R1, _TYPE, _ACCESS, _MAJOR, _MINOR, _SCRATCH = range(7)
 def build(rules: Iterable[DeviceRule]) -> bytes:
     """Return the instructions of a ``BPF_PROG_TYPE_CGROUP_DEVICE`` program that returns 1 to allow, 0 to refuse.
 
-    The rules are tried from the last to the first; registers hold what is asked: r2 type, r3 access, r4 major, r5 minor.
+    The rules are tried from the last to the first; registers hold what is asked: r2 type, r3 access, r4 major, r5
+    minor.
     """
     first, *exceptions = normalize(rules)
     parts = [
@@ -167,18 +169,14 @@ def build(rules: Iterable[DeviceRule]) -> bytes:
         _instruction(_LDX_W, _MAJOR, _R1, 4, 0),
         _instruction(_LDX_W, _MINOR, _R1, 8, 0),
     ]
-    for rule in reversed(exceptions):
-        parts.append(_block(rule))
+    parts += [_block(rule) for rule in reversed(exceptions)]
     parts.append(_verdict(first.allow))
     return b"".join(parts)
 
 
 def _instruction(opcode: int, destination: int, source: int, offset: int, constant: int) -> bytes:
     """Return one ``struct bpf_insn`` in the machine's byte order."""
-    if _LITTLE_ENDIAN:
-        registers = source << 4 | destination
-    else:
-        registers = destination << 4 | source
+    registers = source << 4 | destination if _LITTLE_ENDIAN else destination << 4 | source
     return struct.pack("=BBhi", opcode, registers, offset, constant)
 
 

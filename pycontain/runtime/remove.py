@@ -50,11 +50,18 @@ def undo_made(entry: Entry) -> list[tuple[str, ...]]:
     cgroups = [words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP]
     tree.remove(cgroups, EMPTY_WITHIN_S)
     for path in {os.path.dirname(path) for path in cgroups}:
-        try:
-            os.rmdir(path)
-        except OSError:
-            pass  # other containers are in it, or it is gone; whoever makes the next one makes it again
+        _remove_shared(path)
     return intents
+
+
+def _remove_shared(path: str) -> None:
+    """Remove the cgroup above all containers and that of the monitors, if nobody is left in them."""
+    try:
+        for child in (f"{path}/monitors", path):
+            if os.path.isdir(child):
+                os.rmdir(child)
+    except OSError:
+        pass  # others are in it; whoever makes the next container makes it again
 
 
 def kill(entry: Entry, intents: list[tuple[str, ...]] | None = None) -> None:
@@ -127,7 +134,9 @@ def remove_tree(path: str) -> None:
     try:
         _remove_entry(fd, name)
     except OSError as error:
-        raise StoreError(f"remove {path}: {(error.strerror or '').lower()}", hint="pycontain prune tries again") from error
+        raise StoreError(
+            f"remove {path}: {(error.strerror or '').lower()}", hint="pycontain prune tries again"
+        ) from error
     finally:
         os.close(fd)
 

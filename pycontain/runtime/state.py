@@ -130,9 +130,12 @@ class Entry:
 
     def write_file(self, name: str, text: str, mode: int = 0o600) -> str:
         """Write a file of the container's directory by rename and return its path."""
+        return self.write_bytes(name, text.encode("utf-8", "surrogateescape"), mode)
+
+    def write_bytes(self, name: str, data: bytes, mode: int = 0o600) -> str:
+        """Write a file of the container's directory by rename and return its path."""
         path = f"{self.directory}/{name}"
         temporary = f"{path}.new"
-        data = text.encode("utf-8", "surrogateescape")
         try:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
             try:

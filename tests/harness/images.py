@@ -39,10 +39,13 @@ def copy(source: Path, target: Path, owner: int | None = None) -> Path:
     return target
 
 
-def memory_directory(prefix: str) -> Path:
-    """Return a new directory on tmpfs, where an overlay's upper layer works even if the disk is itself an overlay."""
+def memory_directory(prefix: str, on: str | None = None) -> Path:
+    """Return a new directory on tmpfs, or below the directory ``on``.
+
+    On tmpfs an overlay's upper layer works even where the disk is itself an overlay.
+    """
     base = "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else None
-    path = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
+    path = Path(tempfile.mkdtemp(prefix=prefix, dir=on or base))
     path.chmod(0o755)
     return path
 

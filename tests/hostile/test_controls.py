@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import hostile_roots, images
+from harness import hostile_roots
 from harness.probe import requires
 
 pytestmark = requires("root")
@@ -24,14 +23,6 @@ os.chroot(sys.argv[1])
 os.chdir("/")
 {then}
 """
-
-
-@pytest.fixture
-def root(busybox: Path) -> Iterator[Path]:
-    """Yield a copy of the busybox root that a test may fill with what it likes."""
-    directory = images.memory_directory("pycontain-hostile-")
-    yield images.copy(busybox, directory / "rootfs")
-    images.remove(directory)
 
 
 @pytest.fixture

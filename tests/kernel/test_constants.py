@@ -43,7 +43,9 @@ def preprocess(tmp_path: Path, names: list[str]) -> dict[str, int]:
     """Return the values of those names that the headers define, by a program that prints them."""
     lines = [f'#ifdef {name}\nprintf("{name} %lld\\n", (long long)({name}));\n#endif' for name in names]
     source = tmp_path / "constants.c"
-    source.write_text(f"#define _GNU_SOURCE\n{HEADERS}\n#include <stdio.h>\nint main(void) {{\n" + "\n".join(lines) + "}")
+    source.write_text(
+        f"#define _GNU_SOURCE\n{HEADERS}\n#include <stdio.h>\nint main(void) {{\n" + "\n".join(lines) + "}"
+    )
     program = tmp_path / "constants"
     subprocess.run(["cc", "-w", "-o", program, source], check=True)
     output = subprocess.run([program], check=True, capture_output=True, text=True).stdout

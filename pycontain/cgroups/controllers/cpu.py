@@ -51,8 +51,8 @@ def v2(resources: LinuxResources) -> tuple[Setting, ...]:
     if cpu.quota or cpu.period:
         quota = str(cpu.quota) if cpu.quota and cpu.quota > 0 else "max"
         # without a period the kernel keeps the present one
-        value = f"{quota} {cpu.period}" if cpu.period else quota
-        found.append(_setting("cpu.max", value, "quota" if cpu.quota else "period"))
+        bandwidth = f"{quota} {cpu.period}" if cpu.period else quota
+        found.append(_setting("cpu.max", bandwidth, "quota" if cpu.quota else "period"))
     if cpu.burst is not None:
         found.append(_setting("cpu.max.burst", str(cpu.burst), "burst", optional=cpu.burst == 0))
     return tuple(found)

@@ -41,9 +41,9 @@ def v2(resources: LinuxResources) -> tuple[Setting, ...]:
             path = f"{_PATH}.weightDevice[{index}]"
             _check_weight(device.weight, path)
             found.append(_weight_v2(f"{device.major}:{device.minor} ", device.weight, path))
-    for key, word, device, path in _throttles(io):
+    for key, word, throttle, path in _throttles(io):
         # 0 takes a limit of cgroup v1 away; v2 has a word for it
-        found.append(Setting("io", "io.max", f"{key} {word}={device.rate or 'max'}", path))
+        found.append(Setting("io", "io.max", f"{key} {word}={throttle.rate or 'max'}", path))
     return tuple(found)
 
 

@@ -1,7 +1,7 @@
 """Memory. [lean]
 
-The spec's ``swap`` is memory and swap together; cgroup v2 limits swap alone, so it gets the difference. With an unlimited
-memory and no word about swap, swap becomes unlimited too, as in runc.
+The spec's ``swap`` is memory and swap together; cgroup v2 limits swap alone, so it gets the difference. With an
+unlimited memory and no word about swap, swap becomes unlimited too, as in runc.
 
 Source: config-linux.md#memory; cgroup-v2.rst "Memory"; cgroup-v1/memory.rst
 """
