@@ -119,7 +119,7 @@ def test_two_mounts_at_one_place() -> None:
         check_destinations((parse_volume("/a:/data"), parse_tmpfs("/data/")))
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=8), min_size=1, max_size=5))
+@given(st.lists(st.text(max_size=8), min_size=1, max_size=5))
 def test_quoted_csv_comes_back(fields: list[str]) -> None:
     text = ",".join('"' + field.replace('"', '""') + '"' for field in fields)
     assert split_csv("--mount", text) == fields

@@ -39,7 +39,8 @@ def test_sizes(text: str, expected: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "b", "m", "abc", "-1", "+1", "1x", "1mm", "1ib", "1 m ", " 1", "1e3", "0x10", "1.2.3", "1,5g", "٣", "1_000", "8388608t", "9" * 50],
+    ["", " ", "b", "m", "abc", "-1", "+1", "1x", "1mm", "1ib", "1 m ", " 1", "1e3", "0x10", "1.2.3", "1,5g", "٣", "1_000",
+     "8388608t", "9" * 50],
 )  # fmt: skip
 def test_no_sizes(text: str) -> None:
     with pytest.raises(UsageError, match="--memory: ") as caught:
@@ -56,9 +57,10 @@ def test_whole_sizes_are_exact(number: int, unit: str) -> None:
 @given(st.text(max_size=12))
 def test_any_text_is_a_size_or_an_error(text: str) -> None:
     try:
-        assert 0 <= sizes.parse_size("-m", text) <= sizes.MAX_INT64
-    except UsageError as error:
-        assert error.hint
+        value = sizes.parse_size("-m", text)
+    except UsageError:
+        return
+    assert 0 <= value <= sizes.MAX_INT64
 
 
 def test_cpus() -> None:
@@ -94,7 +96,7 @@ def test_ulimits() -> None:
         "nofile=2:1",
         "nofile=1:2:3",
         "nofile=-2",
-        "nofile=unlimited:5",
+        "nofile=-1:5",
         "=1",
         "nofile=1:",
     ):
@@ -181,7 +183,8 @@ def test_security_options() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "foo", "no-new-privileges=maybe", "seccomp", "seccomp=/no/such", "apparmor=", "label=x:y", "mask=etc", "mask=/proc/../etc", "systempaths=x"],
+    ["", "foo", "no-new-privileges=maybe", "seccomp", "seccomp=/no/such", "apparmor=", "label=x:y", "mask=etc",
+     "mask=/proc/../etc", "systempaths=x"],
 )  # fmt: skip
 def test_wrong_security_options(text: str) -> None:
     with pytest.raises(UsageError, match="--security-opt"):

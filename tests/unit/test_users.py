@@ -62,8 +62,10 @@ def test_users(spec: str, expected: Identity) -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    [":", "1:", "web:", "0x0", " 1", "1 ", "4294967296", "4294967295", "4294967297", "-1", "+1", "nobody", "huge", "minus",
-     "comment", "# comment", "+nis", "web:wheels", "1:2:3", "::", "root\n", "\u0661", "1:4294967295", "99999999999999999999"],
+    [":", "1:", "web:", "0x0", " 1", "1 ", "4294967296", "4294967295", "4294967297", "-1", "+1", "nobody", "huge",
+     "minus",
+     "comment", "# comment", "+nis", "web:wheels", "1:2:3", "::", "root\n", "\u0661", "1:4294967295",
+     "99999999999999999999"],
 )  # fmt: skip
 def test_wrong_users_are_errors_never_root(spec: str) -> None:
     with pytest.raises(UsageError, match="--user"):
