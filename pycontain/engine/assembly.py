@@ -15,9 +15,9 @@ import stat
 from pycontain.cgroups import host
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
 from pycontain.engine import userns as users
-from pycontain.errors import StoreError, UsageError
+from pycontain.errors import HostError, StoreError, UsageError
 from pycontain.plan.compile import compile_plan
-from pycontain.plan.facts import HostFacts
+from pycontain.plan.facts import USERNS_SINGLE, HostFacts
 from pycontain.plan.rootfs import DIRECTORY
 from pycontain.record import Record
 from pycontain.runtime import journal, probe
@@ -76,6 +76,10 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
         userns, note = users.decide(entry, prepared, privileged=privileged, kernel=kernel)
     else:
         userns, note = users.fall_back(prepared, f"owners cannot be shifted on the file system of {prepared.root.path}")
+    if userns.kind == USERNS_SINGLE and prepared.state_options["group_add"]:
+        raise HostError(
+            "--group-add: this user namespace has one group only", hint="give the user ranges in /etc/subuid and subgid"
+        )
     plan, cgroup, limits, devices = _compile(prepared, userns, privileged=privileged, kernel=kernel)
     _make_layers(entry, prepared, userns, privileged=privileged)
     _write_files(entry, prepared, userns, privileged=privileged)

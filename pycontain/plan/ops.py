@@ -53,6 +53,16 @@ class OpenTree(Op):
         return " ".join(["clone the mount at", self.source, *filter(None, words)])
 
 
+class OpenDirectory(Op):
+    """Open ``source`` as it is, as a lower layer: in a user namespace a mount with others below cannot be cloned."""
+
+    name: str
+    source: str
+
+    def describe(self) -> str:
+        return f"open {self.source}"
+
+
 class Overlay(Op):
     """Mount an overlay. ``lowers`` are names of trees opened before; ``upper``/``work`` are directories or "".
 

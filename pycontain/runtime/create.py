@@ -157,7 +157,9 @@ class Maker:
         _limit(created.pid, plan.process)
         if plan.userns.new:
             _send(channel, MAPPED)
-        userns_fd = os.open(f"/proc/{created.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC) if plan.userns.uid_map else -1
+        userns_fd = -1
+        if plan.userns.uid_map and not plan.host_inside:
+            userns_fd = os.open(f"/proc/{created.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         trees = Trees(plan.userns, self.staging, userns_fd)
         try:
             if not plan.host_inside:
