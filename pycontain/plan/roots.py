@@ -84,11 +84,14 @@ def _host(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]]:
     keeps what is not public. What the user asked for by name comes as a read-only bind.
     """
     shifted = root.kind == HOST and facts.userns.idmap
-    host = _overlays(root, facts, "root", "/", root.path, shifted)
+    host = _overlays(root, facts, "root", "/", root.path, shifted) if facts.privileged else _skeleton(root)
     attachments: list[Op] = []
     for number, mount in enumerate(root.mounts):
         name = f"system{number}"
-        host += _overlays(root, facts, name, mount.target, mount.path, shifted)
+        if mount.nested and not facts.privileged:
+            host.append(OpenTree("root.path", name, mount.path, recursive=True, tree_set=MOUNT_ATTR_RDONLY))
+        else:
+            host += _overlays(root, facts, name, mount.target, mount.path, shifted)
         attachments.append(Attach("root.path", name, mount.target))
     for number, path in enumerate(root.include):
         name = f"include{number}"
@@ -97,6 +100,14 @@ def _host(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]]:
         )
         attachments.append(Attach("root.path", name, path))
     return host, attachments
+
+
+def _skeleton(root: RootSource) -> list[Op]:
+    """Without privilege the root is empty but for links: its directories are attached one by one."""
+    own = f"{root.overlay}/root"
+    empty = tuple((path, mode) for path, mode in HOST_EMPTY if path.count("/") == 1)
+    mask = MaskLayer("root.path", "root.mask", empty, (), f"{own}/mask", userxattr=True, links=root.links)
+    return [mask, Overlay("root.path", "root", ("root.mask",), *_layers(own), userxattr=True)]
 
 
 def _overlays(root: RootSource, facts: HostFacts, name: str, target: str, path: str, shifted: bool) -> list[Op]:

@@ -263,6 +263,8 @@ def _mask_layer(trees: Trees, op: MaskLayer) -> None:
             os.setxattr(directory, attribute, b"y")
             os.close(directory)
             os.close(parent)
+        for path, target in op.links:
+            os.symlink(target, path.strip("/"), dir_fd=root)
         for path in op.absent:
             parent, name = _parent(root, path, uid, gid)
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)
