@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from unit.seccomp_oracle import ENOSYS, KILL, VALUES, X32_BIT
+
 from pycontain.plan.seccomp_tables import MULTIPLEXED, RUNS_ON, WIDE, X32, X86, X86_64, numbers
 from pycontain.spec.seccomp import LinuxSeccomp, LinuxSeccompArg, LinuxSyscall
-from unit.seccomp_oracle import ENOSYS, KILL, VALUES, X32_BIT
 
 
 def value_of(action: str, errno_ret: int | None) -> int:
     number = (1 if errno_ret is None else errno_ret) if action in ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE") else 0
-    return VALUES[action] | number
+    return int(VALUES[action] | number)
 
 
 def holds(arg: LinuxSeccompArg, value: int, bits: int) -> bool:
