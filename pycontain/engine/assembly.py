@@ -76,6 +76,32 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
         userns, note = users.decide(entry, prepared, privileged=privileged, kernel=kernel)
     else:
         userns, note = users.fall_back(prepared, f"owners cannot be shifted on the file system of {prepared.root.path}")
+    plan, cgroup, limits, devices = _compile(prepared, userns, privileged=privileged, kernel=kernel)
+    _make_layers(entry, prepared, userns, privileged=privileged)
+    _write_files(entry, prepared, userns, privileged=privileged)
+    if prepared.volumes:
+        _provide_volumes(settings, entry, prepared)
+    if cgroup.paths.exists:
+        cgroup.create(lambda path: entry.journal.intend(journal.CGROUP, path), limits)
+        cgroup.apply(limits, devices)
+    return Assembly(entry, prepared, plan, cgroup, note)
+
+
+def preview(prepared: Prepared) -> tuple[Plan, str]:
+    """Return the plan that :func:`assemble` would follow, and a note or ""; nothing is made or claimed.
+
+    Raises:
+        PycontainError: what this host cannot do.
+    """
+    privileged, kernel = probe.is_privileged(), probe.kernel_version()
+    userns, note = users.preview(prepared, privileged=privileged, kernel=kernel)
+    return _compile(prepared, userns, privileged=privileged, kernel=kernel)[0], note
+
+
+def _compile(
+    prepared: Prepared, userns: UserNamespace, *, privileged: bool, kernel: tuple[int, int]
+) -> tuple[Plan, Cgroup, tuple[Setting, ...], DeviceFilter | None]:
+    """Return the plan, the cgroup that is to be, and its limits, all of which this host can enforce."""
     facts = HostFacts(
         kernel=kernel,
         arch=probe.architecture(),
@@ -96,14 +122,7 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
         keyring=f"_ses.{prepared.id[:12]}",
         preserve_fds=prepared.preserve_fds,
     )
-    _make_layers(entry, prepared, userns, privileged=privileged)
-    _write_files(entry, prepared, userns, privileged=privileged)
-    if prepared.volumes:
-        _provide_volumes(settings, entry, prepared)
-    if cgroup.paths.exists:
-        cgroup.create(lambda path: entry.journal.intend(journal.CGROUP, path), limits)
-        cgroup.apply(limits, devices)
-    return Assembly(entry, prepared, plan, cgroup, note)
+    return plan, cgroup, limits, devices
 
 
 def make_log_directory(settings: Settings, entry: Entry) -> None:

@@ -22,6 +22,8 @@ def run(settings: Settings, options: RunOptions) -> int:
     Raises:
         PycontainError: it could not be started.
     """
+    if options.explain:
+        return explain(settings, options)
     if options.remove and not options.detach and not options.tty and not options.attach:
         return direct.run(settings, options, say)
     from pycontain.engine import attach, monitored
@@ -44,10 +46,32 @@ def create(settings: Settings, options: RunOptions) -> str:
     """
     from pycontain.engine import monitored
 
+    if options.explain:
+        explain(settings, options)
+        return ""
     entry, notes = monitored.make(settings, options)
     for note in notes:
         say(note)
     return entry.id
+
+
+def explain(settings: Settings, options: RunOptions) -> int:
+    """Print the plan of a container and do nothing.
+
+    Raises:
+        PycontainError: this host could not make it.
+    """
+    from pycontain.engine import assembly, generate, names
+    from pycontain.plan.explain import text
+
+    container_id = names.new_id()
+    prepared = generate.prepare(settings, options, container_id, options.name or names.random_name(0))
+    plan, note = assembly.preview(prepared)
+    for line in (*prepared.notes, note):
+        if line:
+            say(line)
+    os.write(1, text(plan).encode("utf-8", "surrogateescape"))
+    return 0
 
 
 def say(line: str) -> None:

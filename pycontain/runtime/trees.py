@@ -79,10 +79,13 @@ class Trees:
             self._make(tree)
         # from here on nothing that we attach can reach the host, and what the host mounts still reaches us
         _sys.mount(None, "/", None, MS_REC | MS_SLAVE, None)
-        for op in ops:
+        overlays = [index for index, op in enumerate(ops) if isinstance(op, Overlay)]
+        for index, op in enumerate(ops):
             if op not in shared:
                 self._make(op)
-        self._drop_stage()
+            if overlays and index == overlays[-1]:
+                # before any bind is cloned: the layers must not be part of what it shows
+                self._drop_stage()
 
     def _make(self, op: Op) -> None:
         try:
