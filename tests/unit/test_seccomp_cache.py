@@ -34,11 +34,11 @@ def only_file(directory: Path) -> Path:
 
 
 def test_a_filter_is_written_and_found(directory: Path) -> None:
-    assert cached_filter(str(directory), PROFILE, X86_64) == COMPILED
+    assert cached_filter(str(directory), PROFILE, "x86_64") == COMPILED
     path = only_file(directory)
     assert (path.stat().st_mode & 0o777, directory.stat().st_mode & 0o777) == (0o600, 0o700)
     before = path.stat()
-    assert cached_filter(str(directory), PROFILE, X86_64) == COMPILED
+    assert cached_filter(str(directory), PROFILE, "x86_64") == COMPILED
     assert only_file(directory).stat().st_ino == before.st_ino, "found, not written again"
 
 
@@ -46,7 +46,7 @@ def test_the_default_filter(directory: Path) -> None:
     caps = frozenset(["CAP_SYS_CHROOT"])
     expected = compile_filter(default_profile(caps, X86_64, (6, 18)), X86_64)
     for _ in range(2):
-        assert cached_default_filter(str(directory), caps, X86_64, (6, 18)) == expected
+        assert cached_default_filter(str(directory), caps, "x86_64", (6, 18)) == expected
     only_file(directory)
 
 
@@ -64,7 +64,7 @@ def test_the_default_filter(directory: Path) -> None:
 )
 def test_every_part_of_a_profile_counts(directory: Path, other: LinuxSeccomp) -> None:
     for profile in (PROFILE, other):
-        assert cached_filter(str(directory), profile, X86_64) == compile_filter(profile, X86_64)
+        assert cached_filter(str(directory), profile, "x86_64") == compile_filter(profile, X86_64)
     assert len(list(directory.iterdir())) == 2
 
 
@@ -88,7 +88,7 @@ def to_other(path: Path) -> None:
     """Put a filter under another one's name."""
     name = path.name
     path.unlink()
-    cached_filter(str(path.parent), PROFILE.replace(default_action="SCMP_ACT_ALLOW"), X86_64)
+    cached_filter(str(path.parent), PROFILE.replace(default_action="SCMP_ACT_ALLOW"), "x86_64")
     only_file(path.parent).rename(path.parent / name)
 
 
@@ -107,31 +107,31 @@ def to_other(path: Path) -> None:
     ],
 )
 def test_what_is_odd_is_compiled_again(directory: Path, harm: Callable[[Path], None]) -> None:
-    cached_filter(str(directory), PROFILE, X86_64)
+    cached_filter(str(directory), PROFILE, "x86_64")
     harm(only_file(directory))
-    assert cached_filter(str(directory), PROFILE, X86_64) == COMPILED
+    assert cached_filter(str(directory), PROFILE, "x86_64") == COMPILED
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_files_of_others_do_not_count(directory: Path) -> None:
-    cached_filter(str(directory), PROFILE, X86_64)
+    cached_filter(str(directory), PROFILE, "x86_64")
     path = only_file(directory)
     os.chown(path, 1, 1)
-    assert cached_filter(str(directory), PROFILE, X86_64) == COMPILED
+    assert cached_filter(str(directory), PROFILE, "x86_64") == COMPILED
     assert path.stat().st_uid == 0, "written again"
 
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
-    assert cached_filter(str(tmp_path / "a" / "b"), PROFILE, X86_64) == COMPILED
+    assert cached_filter(str(tmp_path / "a" / "b"), PROFILE, "x86_64") == COMPILED
     (tmp_path / "file").write_text("")
-    assert cached_filter(str(tmp_path / "file"), PROFILE, X86_64) == COMPILED
+    assert cached_filter(str(tmp_path / "file"), PROFILE, "x86_64") == COMPILED
 
 
 def test_the_cache_stays_small(directory: Path) -> None:
-    cached_filter(str(directory), PROFILE, X86_64)
+    cached_filter(str(directory), PROFILE, "x86_64")
     for i in range(300):
         (directory / str(i)).write_bytes(b"")
-    cached_filter(str(directory), PROFILE.replace(flags=()), X86_64)
+    cached_filter(str(directory), PROFILE.replace(flags=()), "x86_64")
     only_file(directory)
 
 
