@@ -12,7 +12,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any, Self, dataclass_transform
+    from typing import Any, ClassVar, Self, dataclass_transform
 else:
 
     def dataclass_transform(**_options):
@@ -54,8 +54,8 @@ class Record(metaclass=RecordMeta):
     """
 
     if TYPE_CHECKING:
-        _fields: dict[str, str]
-        _defaults: dict[str, Any]
+        _fields: ClassVar[dict[str, str]]
+        _defaults: ClassVar[dict[str, Any]]
     else:
 
         def __init__(self, *args, **kwargs):

@@ -1,0 +1,1 @@
+"""Containers as people use them: options, generation of specs, names, volumes, logs, monitor, listings."""

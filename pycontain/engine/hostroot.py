@@ -1,0 +1,64 @@
+"""Which mounts of this host carry its system, for ``@host``: an overlay does not cross them. [lean]"""
+
+from __future__ import annotations
+
+import os
+
+from pycontain.plan.rootfs import SystemMount
+
+_MOUNTINFO = "/proc/self/mountinfo"
+# Directories that belong to the system; /home, /srv, /mnt, /media and their like are somebody's data.
+_SYSTEM = ("/usr", "/var", "/opt", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+# Never part of the view, as the leave-out list of @host says
+_LEFT_OUT = ("/var/log", "/var/backups", "/var/spool", "/var/lib/docker", "/var/lib/containers", "/var/lib/containerd")
+_LEFT_OUT_MORE = ("/var/lib/pycontain", "/var/lib/lxc", "/var/lib/lxd", "/var/lib/kubelet", "/var/run", "/var/tmp")
+_DISKS = frozenset(
+    (
+        "ext2",
+        "ext3",
+        "ext4",
+        "xfs",
+        "btrfs",
+        "zfs",
+        "f2fs",
+        "bcachefs",
+        "erofs",
+        "squashfs",
+        "overlay",
+        "jfs",
+        "reiserfs",
+    )
+)
+
+
+def system_mounts(mountinfo: str | None = None) -> tuple[SystemMount, ...]:
+    """Return the disk mounts below "/" that carry the system, outermost first; a later mount hides an earlier one.
+
+    Source: proc_pid_mountinfo(5)
+    """
+    if mountinfo is None:
+        with open(_MOUNTINFO, encoding="utf-8", errors="surrogateescape") as file:
+            mountinfo = file.read()
+    found: dict[str, str] = {}
+    for line in mountinfo.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 10 or "-" not in fields:
+            continue
+        path, fstype = unescape(fields[4]), fields[fields.index("-") + 1]
+        if _is_below(path, _SYSTEM) and not _is_below(path, _LEFT_OUT + _LEFT_OUT_MORE):
+            found.pop(path, None)
+            if fstype in _DISKS and os.path.isdir(path):
+                found[path] = fstype
+    return tuple(SystemMount(path, path) for path in sorted(found))
+
+
+def _is_below(path: str, places: tuple[str, ...]) -> bool:
+    return any(path == place or path.startswith(f"{place}/") for place in places)
+
+
+def unescape(text: str) -> str:
+    r"""Return a path of mountinfo with its octal escapes (``\040`` is a space) undone."""
+    if "\\" not in text:
+        return text
+    parts = text.split("\\")
+    return parts[0] + "".join(chr(int(part[:3], 8)) + part[3:] for part in parts[1:])

@@ -1,0 +1,288 @@
+"""What of this host and of the root file system decides a container's configuration: read here, once. [lean]
+
+:func:`gather` only reads. :mod:`pycontain.engine.generate` turns options and surroundings into a Spec without looking
+at anything else.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from pycontain.engine import mountargs, namespaces, netfiles, rootfiles, users
+from pycontain.engine.hostroot import system_mounts
+from pycontain.engine.names import new_id
+from pycontain.engine.users import Identity
+from pycontain.errors import HostError, UsageError, WrongState
+from pycontain.kernel import _sys
+from pycontain.plan.rootfs import DIRECTORY, HOST, HOST_PUBLIC, RootSource
+from pycontain.record import Record
+from pycontain.runtime import state
+from pycontain.spec.linux import Device
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from pycontain.engine.deviceargs import DeviceArg
+    from pycontain.engine.options import RunOptions
+    from pycontain.runtime.settings import Settings
+
+_THERMAL = "/sys/devices/system/cpu/cpu{}/thermal_throttle"
+# Source: moby/moby daemon/pkg/oci/devices: what a privileged container is not given of the host's /dev
+_NO_DEVICES = frozenset(("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console", "ptmx"))
+
+
+class Peer(Record):
+    """A running container whose namespaces are joined; ``userns`` and ``options`` as in its state file."""
+
+    id: str
+    pid: int
+    hostname: str
+    directory: str
+    userns: dict[str, Any]
+    options: dict[str, Any]
+
+
+class Surroundings(Record):
+    """Facts for :func:`pycontain.engine.generate.generate`.
+
+    ``directory`` is the container's state directory, ``data`` the data directory. ``devices`` are host devices with
+    their place inside; ``numbers`` the (major, minor) of devices with a rate limit, by path. ``volume_names`` has a
+    name for each mount of kind VOLUME in order. ``thermal`` are paths to mask. ``peers`` are keyed by mode
+    (``container:NAME``). ``capabilities`` is the mask of those that this process has.
+    """
+
+    id: str
+    name: str
+    directory: str
+    data: str
+    rootless: bool
+    root: RootSource
+    identity: Identity
+    hostname: str
+    hosts: str = ""
+    resolv_conf: str = ""
+    devices: tuple[tuple[Device, str], ...] = ()
+    numbers: dict[str, tuple[int, int]] = {}  # noqa: RUF012  (records are never mutated)
+    volume_names: tuple[str, ...] = ()
+    thermal: tuple[str, ...] = ()
+    mqueue: bool = True
+    apparmor: bool = False
+    selinux: bool = False
+    peers: dict[str, Peer] = {}  # noqa: RUF012
+    init_program: str = ""
+    capabilities: int = -1
+
+
+def gather(settings: Settings, options: RunOptions, container_id: str, name: str) -> Surroundings:
+    """Return what ``generate`` needs to know.
+
+    Raises:
+        UsageError: the root, a bind source, a device or the user does not exist.
+        HostError: this host lacks what an option needs.
+        NotFound, WrongState: a container to be joined does not exist or does not run.
+    """
+    root = find_root(settings, options, container_id)
+    _check_cpus(options)
+    for mount in options.mounts:
+        if mount.kind == mountargs.BIND:
+            _check_source(mount.source)
+    limits = options.limits
+    return Surroundings(
+        id=container_id,
+        name=name,
+        directory=f"{settings.state}/containers/{container_id}",
+        data=settings.data,
+        rootless=settings.rootless,
+        root=root,
+        identity=identify(root.path, options.user, options.group_add),
+        hostname=os.uname().nodename,
+        hosts=netfiles.read_host_file("/etc/hosts") if options.network == namespaces.HOST else "",
+        resolv_conf=netfiles.read_host_file("/etc/resolv.conf") if options.network == namespaces.HOST else "",
+        devices=tuple(_all_devices() if options.privileged else _devices(options.devices)),
+        numbers={
+            one.path: _numbers(one.path)
+            for one in (*limits.read_bps, *limits.write_bps, *limits.read_iops, *limits.write_iops)
+        },
+        volume_names=tuple(one.source or new_id() for one in options.mounts if one.kind == mountargs.VOLUME),
+        thermal=_thermal_paths(),
+        mqueue=os.path.isdir("/dev/mqueue"),
+        apparmor=netfiles.read_host_file("/sys/module/apparmor/parameters/enabled").startswith("Y"),
+        selinux=os.path.exists("/sys/fs/selinux/enforce"),
+        peers={mode: _peer(settings, mode) for mode in namespaces.joined_modes(options)},
+        init_program=_init_program() if options.init else "",
+        capabilities=_sys.capget()[1],
+    )
+
+
+def find_root(settings: Settings, options: RunOptions, container_id: str) -> RootSource:
+    """Return where the root comes from.
+
+    Raises:
+        UsageError: it does not exist or is not a directory.
+    """
+    overlay = "" if options.writable else f"{settings.data}/overlay/{container_id}"
+    text = options.rootfs
+    if text in ("@host", "@host:public"):
+        kind = HOST if text == "@host" else HOST_PUBLIC
+        return RootSource(
+            kind, "/", overlay, include=tuple(map(os.path.normpath, options.host_include)), mounts=system_mounts()
+        )
+    if text.startswith("@"):
+        raise UsageError(f"ROOTFS: {text!r} is unknown", hint="@host, @host:public, or a directory such as ./rootfs")
+    path = os.path.realpath(text)
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        cause = (error.strerror or "").lower()
+        raise UsageError(
+            f"ROOTFS: {text}: {cause}", hint="a directory with a root file system, or @host for this machine's own"
+        ) from error
+    if not stat.S_ISDIR(mode):
+        raise UsageError(
+            f"ROOTFS: {text}: not a directory", hint="unpack it first: mkdir rootfs && tar -xf FILE -C rootfs"
+        )
+    if path == "/":
+        raise UsageError("ROOTFS: / is this machine's own root", hint="use @host, which leaves it unchanged")
+    return RootSource(DIRECTORY, path, overlay, writable=options.writable)
+
+
+def identify(root: str, user: str, group_add: tuple[str, ...]) -> Identity:
+    """Return who ``-u`` is in the root file system at the host directory ``root``.
+
+    Raises:
+        UsageError: no such user or group there.
+    """
+    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        passwd, group = rootfiles.read(root_fd, "etc/passwd"), rootfiles.read(root_fd, "etc/group")
+    finally:
+        os.close(root_fd)
+    return users.resolve(user, group_add, passwd, group)
+
+
+def _check_cpus(options: RunOptions) -> None:
+    """Refuse more CPUs than there are, as docker does.
+
+    Raises:
+        UsageError: names the number.
+    """
+    quota, period, count = options.limits.cpu_quota_us, options.limits.cpu_period_us, os.cpu_count() or 1
+    if quota is not None and quota > count * (period or 100_000):
+        raise UsageError(f"--cpus: this machine has {count} CPUs only", hint=f"a number from 0.01 to {count}")
+
+
+def _check_source(path: str) -> None:
+    try:
+        os.stat(path)
+    except OSError as error:
+        cause = (error.strerror or "").lower()
+        raise UsageError(
+            f"--volume: {path}: {cause}", hint=f"make it first: mkdir -p {path}; nothing is made on the host unasked"
+        ) from error
+
+
+def _device(path: str, destination: str) -> Device | None:
+    status = os.stat(path)
+    kind = "c" if stat.S_ISCHR(status.st_mode) else "b" if stat.S_ISBLK(status.st_mode) else ""
+    if not kind:
+        return None
+    return Device(
+        destination,
+        kind,
+        os.major(status.st_rdev),
+        os.minor(status.st_rdev),
+        stat.S_IMODE(status.st_mode),
+        status.st_uid,
+        status.st_gid,
+    )
+
+
+def _devices(wanted: tuple[DeviceArg, ...]) -> Iterator[tuple[Device, str]]:
+    """Yield (device, access) for ``--device``; a directory stands for the devices in it.
+
+    Raises:
+        UsageError: missing, or no device.
+    """
+    for one in wanted:
+        try:
+            device = _device(one.source, one.destination)
+            if device is not None:
+                yield device, one.access
+                continue
+            if not os.path.isdir(one.source):
+                raise UsageError(f"--device: {one.source}: not a device", hint="bind a file or directory with -v")
+            names = sorted(os.listdir(one.source))
+        except OSError as error:
+            raise UsageError(f"--device: {one.source}: {(error.strerror or '').lower()}") from error
+        for name in names:
+            inner = _device(f"{one.source}/{name}", f"{one.destination}/{name}")
+            if inner is not None:
+                yield inner, one.access
+
+
+def _all_devices(directory: str = "/dev") -> Iterator[tuple[Device, str]]:
+    """Yield every device node of the host, for ``--privileged``."""
+    with os.scandir(directory) as entries:
+        names = sorted((entry.name, entry.is_dir(follow_symlinks=False), entry.is_symlink()) for entry in entries)
+    for name, is_directory, is_link in names:
+        path = f"{directory}/{name}"
+        if name in _NO_DEVICES or is_link:
+            continue
+        if is_directory:
+            yield from _all_devices(path)
+            continue
+        try:
+            device = _device(path, path)
+        except FileNotFoundError:
+            continue
+        if device is not None:
+            yield device, "rwm"
+
+
+def _numbers(path: str) -> tuple[int, int]:
+    try:
+        device = _device(path, path)
+    except OSError as error:
+        raise UsageError(f"rate limit of {path}: {(error.strerror or '').lower()}") from error
+    if device is None or device.type != "b" or device.major is None or device.minor is None:
+        raise UsageError(f"rate limit of {path}: not a block device", hint="list them: lsblk")
+    return device.major, device.minor
+
+
+def _thermal_paths() -> tuple[str, ...]:
+    """Return the thermal files of every CPU, which tell of other containers' load; most virtual machines have none."""
+    if not os.path.exists(_THERMAL.format(0)):
+        return ()
+    return tuple(filter(os.path.exists, map(_THERMAL.format, range(os.cpu_count() or 1))))
+
+
+def _peer(settings: Settings, mode: str) -> Peer:
+    reference = mode.removeprefix(namespaces.CONTAINER)
+    entry = state.Store(settings).find(reference)
+    loaded = entry.load()
+    status = entry.status(loaded)
+    if status not in (state.RUNNING, state.PAUSED):
+        raise WrongState(f"{mode}: container {reference!r} is {status}", hint=f"start it: pycontain start {reference}")
+    return Peer(
+        id=loaded.id,
+        pid=loaded.pid,
+        hostname=str(loaded.options.get("hostname", "")),
+        directory=entry.directory,
+        userns=loaded.userns,
+        options=loaded.options,
+    )
+
+
+def _init_program() -> str:
+    """Return the path of the static reaper that is installed with the package.
+
+    Raises:
+        HostError: it is not there.
+    """
+    path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "reaper", "pycontain-init")
+    if not os.path.exists(path):
+        raise HostError(f"--init: {path} is missing", requirement="reaper", hint="install pycontain again")
+    return path

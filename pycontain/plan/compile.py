@@ -1,0 +1,108 @@
+"""``compile``: spec, source of the root and facts of the host in, plan out. Pure.
+
+The order of init's operations is the order in which they must happen: names and network first (they need nothing),
+then the root, then the mounts as listed, then what hides parts of them, then the pivot.
+"""
+
+from __future__ import annotations
+
+from pycontain.plan import mounts, namespaces, roots
+from pycontain.plan.ops import (
+    AttachRoot,
+    Console,
+    JoinKeyring,
+    LoopbackUp,
+    MaskPaths,
+    PivotRoot,
+    ReadonlyPaths,
+    SetDomainname,
+    SetHostname,
+    Sysctl,
+)
+from pycontain.plan.plan import Plan
+from pycontain.plan.process import compile_process
+from pycontain.spec.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontain.plan.facts import HostFacts
+    from pycontain.plan.namespaces import Namespaces
+    from pycontain.plan.ops import Op
+    from pycontain.plan.rootfs import RootSource
+    from pycontain.spec.runtime import Spec
+
+# config-linux.md#rootfs-mount-propagation
+ROOT_PROPAGATION = {
+    "private": MS_PRIVATE,
+    "rprivate": MS_PRIVATE | MS_REC,
+    "shared": MS_SHARED,
+    "rshared": MS_SHARED | MS_REC,
+    "slave": MS_SLAVE,
+    "rslave": MS_SLAVE | MS_REC,
+    "unbindable": MS_UNBINDABLE,
+    "runbindable": MS_UNBINDABLE | MS_REC,
+}
+
+
+def compile_plan(
+    spec: Spec,
+    root: RootSource,
+    facts: HostFacts,
+    *,
+    seccomp: bytes | None = None,
+    seccomp_flags: int = 0,
+    keyring: str = "",
+    preserve_fds: int = 0,
+) -> Plan:
+    """Return the plan that makes ``spec`` on a host with these facts.
+
+    ``seccomp`` is the compiled filter of the spec (plan.seccomp); ``keyring`` names the session keyring.
+
+    Raises:
+        SpecError: something in the spec cannot be made, with its JSON path.
+    """
+    assert spec.process is not None, "rules.validate has seen to it"
+    spaces = namespaces.compile_namespaces(spec, facts)
+    host, root_attachments = roots.compile_root(root, facts)
+    mount_host, attachments = mounts.compile_mounts(spec, facts)
+    propagation = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
+    init: list[Op] = [*_names(spec, spaces), AttachRoot("", "root"), *root_attachments, *attachments]
+    if spec.process.terminal:
+        size = spec.process.console_size
+        init.append(Console("process.terminal", size.height if size else 0, size.width if size else 0))
+    for key, value in spec.linux.sysctl.items():
+        init.append(Sysctl(f"linux.sysctl.{key}", key, value))
+    if spec.linux.readonly_paths:
+        init.append(ReadonlyPaths("linux.readonlyPaths", spec.linux.readonly_paths))
+    if spec.linux.masked_paths:
+        init.append(MaskPaths("linux.maskedPaths", spec.linux.masked_paths))
+    init.append(PivotRoot("root", spec.root.readonly, propagation))
+    if keyring:
+        init.append(JoinKeyring("", keyring))
+    return Plan(
+        namespaces=spaces,
+        userns=facts.userns,
+        host=(*host, *mount_host),
+        init=tuple(init),
+        process=compile_process(
+            spec.process,
+            last_capability=facts.last_capability,
+            seccomp=seccomp,
+            seccomp_flags=seccomp_flags,
+            preserve_fds=preserve_fds,
+        ),
+        host_inside=not facts.privileged,
+        cgroup=spec.linux.cgroups_path or "",
+        resources=spec.linux.resources,
+    )
+
+
+def _names(spec: Spec, spaces: Namespaces) -> list[Op]:
+    ops: list[Op] = []
+    if spaces.has_new("network"):
+        ops.append(LoopbackUp(""))
+    if spec.hostname and spaces.has_new("uts"):
+        ops.append(SetHostname("hostname", spec.hostname))
+    if spec.domainname and spaces.has_new("uts"):
+        ops.append(SetDomainname("domainname", spec.domainname))
+    return ops

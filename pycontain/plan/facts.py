@@ -1,0 +1,67 @@
+"""What the host can do and what was decided for this container before compiling; filled in by runtime.probe."""
+
+from __future__ import annotations
+
+from pycontain.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontain.spec.ids import IDMapping
+
+# How the container's users relate to the host's.
+USERNS_HOST = "host"
+USERNS_AUTO = "auto"
+USERNS_IDENTITY = "identity"
+USERNS_CUSTOM = "custom"
+USERNS_SINGLE = "single"
+USERNS_JOINED = "joined"
+
+
+class UserNamespace(Record):
+    """The user namespace of a container.
+
+    ``kind`` is one of USERNS_*. The maps are written as they stand; empty with USERNS_HOST and USERNS_JOINED.
+    ``idmap`` tells that host trees are shifted by idmapped mounts (they are not where the ids are the same).
+    """
+
+    kind: str
+    uid_map: tuple[IDMapping, ...] = ()
+    gid_map: tuple[IDMapping, ...] = ()
+    idmap: bool = False
+
+    @property
+    def new(self) -> bool:
+        """Whether the container gets a user namespace of its own."""
+        return self.kind not in (USERNS_HOST, USERNS_JOINED)
+
+    def host_uid(self, uid: int) -> int:
+        """Return the host's id of a container's user id, or -1 when it has none."""
+        return _map(self.uid_map, uid) if self.uid_map else uid
+
+    def host_gid(self, gid: int) -> int:
+        """Return the host's id of a container's group id, or -1 when it has none."""
+        return _map(self.gid_map, gid) if self.gid_map else gid
+
+
+def _map(mappings: tuple[IDMapping, ...], number: int) -> int:
+    for mapping in mappings:
+        if mapping.container_id <= number < mapping.container_id + mapping.size:
+            return mapping.host_id + number - mapping.container_id
+    return -1
+
+
+class HostFacts(Record):
+    """Facts that a plan depends on; nothing else of the host does.
+
+    ``kernel`` is (major, minor). ``privileged`` tells that the runtime may mount on the host (root with
+    CAP_SYS_ADMIN). ``cgroup_trees`` are ``(name below /sys/fs/cgroup, host directory of the container's cgroup)``;
+    name "" is the one of pure v2.
+    """
+
+    kernel: tuple[int, int]
+    arch: str
+    privileged: bool
+    userns: UserNamespace
+    cgroup_trees: tuple[tuple[str, str], ...] = ()
+    apparmor: bool = False
+    last_capability: int = 40

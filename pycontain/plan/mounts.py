@@ -1,0 +1,146 @@
+"""The spec's ``mounts`` and devices as operations: binds are cloned by the host stage, the rest is made by init."""
+
+from __future__ import annotations
+
+from pycontain.errors import SpecError
+from pycontain.plan.ops import Attach, Device, DevTree, NewFilesystem, OpenTree
+from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, parse_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontain.plan.facts import HostFacts
+    from pycontain.plan.ops import Op
+    from pycontain.spec.mount_options import MountFlags
+    from pycontain.spec.mounts import Mount
+    from pycontain.spec.runtime import Spec
+
+# config-linux.md#default-devices
+DEFAULT_DEVICES = (
+    Device("null", "c", 1, 3),
+    Device("zero", "c", 1, 5),
+    Device("full", "c", 1, 7),
+    Device("random", "c", 1, 8),
+    Device("urandom", "c", 1, 9),
+    Device("tty", "c", 5, 0),
+)
+# runtime-linux.md#dev-symbolic-links, and devpts' own master
+DEFAULT_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+)
+
+
+def compile_mounts(spec: Spec, facts: HostFacts) -> tuple[list[Op], list[Op]]:
+    """Return host operations (trees) and init operations (attachments), in the order of the spec.
+
+    Raises:
+        SpecError: a mount that cannot be made, with its JSON path.
+    """
+    host: list[Op] = []
+    init: list[Op] = []
+    for index, mount in enumerate(spec.mounts):
+        path = f"mounts[{index}]"
+        flags = parse_options(mount.options, f"{path}.options")
+        if flags.bind:
+            made = _bind(mount, flags, f"bind{index}", path, facts)
+        elif mount.type in ("cgroup", "cgroup2"):
+            made = _cgroup(mount, flags, path, facts)
+        elif mount.type == "tmpfs" and mount.destination.rstrip("/") == "/dev":
+            made = _dev(spec, flags, path, facts)
+        else:
+            made = [], [_fresh(mount, flags, path, facts)]
+        host += made[0]
+        init += made[1]
+    return host, init
+
+
+def _bind(mount: Mount, flags: MountFlags, name: str, path: str, facts: HostFacts) -> tuple[list[Op], list[Op]]:
+    if not mount.source:
+        raise SpecError(f"{path}.source", "a bind mount needs a source")
+    idmap = ("ridmap" if flags.idmap_recursive else "idmap") if flags.idmap and facts.userns.idmap else ""
+    tree = OpenTree(
+        path,
+        name,
+        mount.source,
+        recursive=flags.recursive,
+        attr_set=flags.attr_set,
+        attr_clr=flags.attr_clr | flags.implied_clr,
+        tree_set=flags.rec_attr_set,
+        tree_clr=flags.rec_attr_clr,
+        idmap=idmap,
+        propagation=flags.propagation,
+    )
+    return [tree], [Attach(path, name, mount.destination)]
+
+
+def _fresh(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> Op:
+    if not mount.type:
+        raise SpecError(f"{path}.type", "the type of the file system is missing")
+    # Read-only is a property of this mount, not of the file system: its other mounts may need to write.
+    options = tuple(option for option in flags.filesystem_options() if option[0] not in ("ro", "rw"))
+    if mount.type == "devpts":
+        options = tuple(option for option in options if option[0] != "gid" or _has_gid(facts, option[1]))
+    fresh = NewFilesystem(path, mount.type, mount.type, mount.source or mount.type, options, flags.attr_set)
+    return Attach(path, "", mount.destination, fresh=fresh)
+
+
+def _has_gid(facts: HostFacts, gid: str) -> bool:
+    # devpts wants gid=5 (tty); a user namespace with one user has no such group, and devpts works without it
+    return facts.userns.host_gid(int(gid)) >= 0
+
+
+def _cgroup(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> tuple[list[Op], list[Op]]:
+    """The container's own cgroup as a bind: its root is the cgroup namespace's, and mounting anew costs 7 ms."""
+    host: list[Op] = []
+    init: list[Op] = []
+    destination = mount.destination.rstrip("/")
+    # recursive: on a hybrid host nothing lies below, on v2 nothing may be hidden
+    for tree, directory in facts.cgroup_trees:
+        name = f"cgroup.{tree}"
+        host.append(OpenTree(path, name, directory, attr_set=flags.attr_set))
+        if tree and not init:
+            options = (("mode", "0755"), ("size", "64k"))
+            empty = NewFilesystem(path, "tmpfs", "tmpfs", "tmpfs", options, flags.attr_set & ~MOUNT_ATTR_RDONLY)
+            init.append(Attach(path, "", destination, fresh=empty))
+        init.append(Attach(path, name, f"{destination}/{tree}" if tree else destination))
+    return host, init
+
+
+def _dev(spec: Spec, flags: MountFlags, path: str, facts: HostFacts) -> tuple[list[Op], list[Op]]:
+    """/dev made by the host stage: inside a user namespace device nodes cannot be made, nor opened as owner."""
+    given = tuple(
+        Device(
+            _below_dev(device.path, f"linux.devices[{index}].path"),
+            "c" if device.type == "u" else device.type,
+            device.major or 0,
+            device.minor or 0,
+            0o666 if device.file_mode is None else device.file_mode & 0o7777,
+            device.uid or 0,
+            device.gid or 0,
+        )
+        for index, device in enumerate(spec.linux.devices)
+    )
+    taken = {device.path for device in given}
+    devices = (*(device for device in DEFAULT_DEVICES if device.path not in taken), *given)
+    directories = tuple(
+        mount.destination[5:].strip("/") for mount in spec.mounts if mount.destination.startswith("/dev/")
+    )
+    options = tuple(option for option in flags.filesystem_options() if option[0] not in ("ro", "rw"))
+    nodes = devices if facts.privileged else ()
+    host: list[Op] = [DevTree(path, "dev", nodes, DEFAULT_LINKS, directories, options)]
+    init: list[Op] = [Attach(path, "dev", "/dev")]
+    for device in () if facts.privileged else devices:
+        # Without privilege nodes cannot be made: those of the host are bound one by one.
+        host.append(OpenTree(path, f"dev.{device.path}", f"/dev/{device.path}"))
+        init.append(Attach(path, f"dev.{device.path}", f"/dev/{device.path}"))
+    return host, init
+
+
+def _below_dev(path: str, spec_path: str) -> str:
+    parts = path.split("/")
+    if parts[:2] != ["", "dev"] or len(parts) < 3 or ".." in parts or "" in parts[2:] or "." in parts:
+        raise SpecError(spec_path, f"{path!r} is not below /dev")
+    return "/".join(parts[2:])

@@ -1,0 +1,240 @@
+"""The operations that a plan is made of: what is asked of the kernel, and which line of the config asked for it.
+
+An op is data. ``describe()`` says in words what it will do; the function that does it is found by the op's class in
+the tables of ``runtime``. Ops of the *host* stage run outside the container's namespaces and produce mounts as open
+descriptors under a name; ops of the *init* stage run inside and attach them. Without privilege on the host the same
+host ops run inside init, in its user namespace.
+"""
+
+from __future__ import annotations
+
+from pycontain.record import Record
+from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_SHARED
+
+
+class Op(Record):
+    """Base of all operations. ``spec_path`` is the JSON path of the config that asked for it ("" for a default)."""
+
+    spec_path: str
+
+    def describe(self) -> str:
+        """Return what the operation does, in one line."""
+        return f"{type(self).__name__} {', '.join(f'{k}={v!r}' for k, v in self.asdict().items() if k != 'spec_path')}"
+
+
+# -- host stage: mounts as descriptors --------------------------------------------------------------------------
+
+
+class OpenTree(Op):
+    """Clone the mount at ``source``.
+
+    ``attr_set`` / ``attr_clr`` are MOUNT_ATTR_* bits of this one mount, ``tree_set`` / ``tree_clr`` of all below as
+    well. ``idmap`` shifts owners by the container's own mapping: "idmap" for this mount, "ridmap" for the tree.
+    ``propagation`` is an MS_* value with MS_REC where recursive, or 0.
+    """
+
+    name: str
+    source: str
+    recursive: bool = False
+    attr_set: int = 0
+    attr_clr: int = 0
+    tree_set: int = 0
+    tree_clr: int = 0
+    idmap: str = ""
+    propagation: int = 0
+
+    @property
+    def shared(self) -> bool:
+        """Whether mounts made inside are to reach the host: then the tree stays in the host's peer group."""
+        return bool(self.propagation & MS_SHARED)
+
+    def describe(self) -> str:
+        words = ["recursively" if self.recursive else "", "with shifted owners" if self.idmap else ""]
+        return " ".join(["clone the mount at", self.source, *filter(None, words)])
+
+
+class Overlay(Op):
+    """Mount an overlay. ``lowers`` are names of trees opened before; ``upper``/``work`` are directories or "".
+
+    ``attach`` lists the names that must be attached in the runtime's own mount namespace first (kernels before 6.5
+    take no detached lower). ``public_only`` mounts with the credentials of nobody, so that what is not readable by
+    everybody on the host cannot be read through it, whoever asks (fs/overlayfs: access to layers is checked with
+    the mounter's credentials).
+    """
+
+    name: str
+    lowers: tuple[str, ...]
+    upper: str = ""
+    work: str = ""
+    public_only: bool = False
+    userxattr: bool = False
+
+    def describe(self) -> str:
+        what = f"overlay {self.name}: lower {':'.join(self.lowers)}"
+        if self.upper:
+            what += f", upper {self.upper}"
+        return what + (", only what everybody may read" if self.public_only else "")
+
+
+class MaskLayer(Op):
+    """Make a topmost lower layer that hides paths: ``empty`` directories as (path, mode), and ``absent`` names.
+
+    It is a small tmpfs, or lies in ``directory`` where the container's user may set no attributes on a tmpfs (user
+    namespaces before Linux 6.6). Parents are plain directories, so that their other content shows through.
+    """
+
+    name: str
+    empty: tuple[tuple[str, int], ...]
+    absent: tuple[str, ...]
+    directory: str = ""
+    userxattr: bool = False
+
+    def describe(self) -> str:
+        return "hide " + " ".join([*(path for path, _ in self.empty), *self.absent])
+
+
+class Device(Record):
+    """A device node below /dev: ``kind`` is c, b or p; ``uid``/``gid`` are the container's ids."""
+
+    path: str
+    kind: str
+    major: int
+    minor: int
+    mode: int = 0o666
+    uid: int = 0
+    gid: int = 0
+
+
+class DevTree(Op):
+    """Make the container's /dev: a tmpfs with nodes, links and mount points, owned by the container's root."""
+
+    name: str
+    devices: tuple[Device, ...]
+    links: tuple[tuple[str, str], ...]
+    directories: tuple[str, ...]
+    options: tuple[tuple[str, str], ...] = ()
+
+    def describe(self) -> str:
+        return "make /dev with " + " ".join(device.path for device in self.devices)
+
+
+class NewFilesystem(Op):
+    """Make a new instance of ``fstype``; ``options`` are (key, value) pairs, value "" for a flag."""
+
+    name: str
+    fstype: str
+    source: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    attr_set: int = 0
+
+    def describe(self) -> str:
+        words = ",".join(f"{k}={v}" if v else k for k, v in self.options)
+        readonly = "read-only " if self.attr_set & MOUNT_ATTR_RDONLY else ""
+        return f"new {readonly}{self.fstype}" + (f" ({words})" if words else "")
+
+
+# -- init stage -------------------------------------------------------------------------------------------------
+
+
+class SetHostname(Op):
+    """Set the name of the UTS namespace."""
+
+    name: str
+
+    def describe(self) -> str:
+        return f"set the host name to {self.name}"
+
+
+class SetDomainname(Op):
+    """Set the NIS domain name of the UTS namespace."""
+
+    name: str
+
+    def describe(self) -> str:
+        return f"set the NIS domain name to {self.name}"
+
+
+class LoopbackUp(Op):
+    """Bring up the loopback interface of the network namespace."""
+
+    def describe(self) -> str:
+        return "bring the loopback interface up"
+
+
+class AttachRoot(Op):
+    """Attach the tree ``name`` as the coming root; every later path is resolved below it."""
+
+    name: str
+    propagation: int = 0
+
+    def describe(self) -> str:
+        return f"attach {self.name} as the new root"
+
+
+class Attach(Op):
+    """Attach the tree ``name`` at ``target`` below the new root, making the mount point where it is missing."""
+
+    name: str
+    target: str
+    fresh: NewFilesystem | None = None
+
+    def describe(self) -> str:
+        what = self.fresh.describe() if self.fresh is not None else self.name
+        return f"mount {what} at {self.target}"
+
+
+class Console(Op):
+    """Open a pseudo-terminal in the container's devpts, bind it to /dev/console, hand its master out."""
+
+    rows: int = 0
+    columns: int = 0
+
+    def describe(self) -> str:
+        return "open the terminal and bind it to /dev/console"
+
+
+class MaskPaths(Op):
+    """Hide paths: files behind the host's /dev/null (verified), directories behind an empty read-only tmpfs."""
+
+    paths: tuple[str, ...]
+
+    def describe(self) -> str:
+        return "mask " + " ".join(self.paths)
+
+
+class ReadonlyPaths(Op):
+    """Make paths read-only, with all that is mounted below them."""
+
+    paths: tuple[str, ...]
+
+    def describe(self) -> str:
+        return "make read-only " + " ".join(self.paths)
+
+
+class Sysctl(Op):
+    """Write a kernel parameter of one of the container's namespaces."""
+
+    key: str
+    value: str
+
+    def describe(self) -> str:
+        return f"set sysctl {self.key} = {self.value}"
+
+
+class PivotRoot(Op):
+    """Make the new root the root; ``propagation`` is an MS_* value or 0."""
+
+    readonly: bool = False
+    propagation: int = 0
+
+    def describe(self) -> str:
+        return "pivot to the new root, drop the old one" + (", make it read-only" if self.readonly else "")
+
+
+class JoinKeyring(Op):
+    """Join a session keyring of its own, so that the caller's keys are out of reach."""
+
+    name: str
+
+    def describe(self) -> str:
+        return "join a new session keyring"

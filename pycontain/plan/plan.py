@@ -1,0 +1,36 @@
+"""The plan of one container: everything decided, nothing done."""
+
+from __future__ import annotations
+
+from pycontain.plan.ops import Attach, AttachRoot
+from pycontain.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontain.plan.facts import UserNamespace
+    from pycontain.plan.namespaces import Namespaces
+    from pycontain.plan.ops import Op
+    from pycontain.plan.process import ProcessPlan
+    from pycontain.spec.resources import LinuxResources
+
+
+class Plan(Record):
+    """Operations by stage, and the process at the end.
+
+    ``host`` runs with the host's view and produces trees; ``init`` runs inside. Where ``host_inside`` is true the
+    host stage is run by init itself, in its user namespace, because the runtime may not mount on the host.
+    """
+
+    namespaces: Namespaces
+    userns: UserNamespace
+    host: tuple[Op, ...]
+    init: tuple[Op, ...]
+    process: ProcessPlan
+    host_inside: bool = False
+    cgroup: str = ""
+    resources: LinuxResources | None = None
+
+    @property
+    def attached(self) -> frozenset[str]:
+        """Names of the trees that init attaches; what lies below an overlay is held by the overlay."""
+        return frozenset(op.name for op in self.init if isinstance(op, (Attach, AttachRoot)) and op.name)

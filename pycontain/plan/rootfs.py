@@ -1,0 +1,32 @@
+"""Where a container's root file system comes from, as data; compile turns it into operations."""
+
+from __future__ import annotations
+
+from pycontain.record import Record
+
+DIRECTORY = "directory"
+HOST = "host"
+HOST_PUBLIC = "host-public"
+
+
+class SystemMount(Record):
+    """One host mount that carries the system: its overlay is attached at ``target`` inside the container's root."""
+
+    path: str
+    target: str
+
+
+class RootSource(Record):
+    """The root file system that a user asked for.
+
+    ``kind`` is DIRECTORY, HOST (``@host``) or HOST_PUBLIC (``@host:public``). ``path`` is absolute ("/" for the
+    host). ``writable`` uses the directory itself without an overlay. ``overlay`` is the container's own directory
+    with ``upper`` and ``work`` below. ``include`` names host paths that are left out by default and are wanted back.
+    """
+
+    kind: str
+    path: str
+    overlay: str = ""
+    writable: bool = False
+    include: tuple[str, ...] = ()
+    mounts: tuple[SystemMount, ...] = ()

@@ -1,0 +1,268 @@
+"""The maker's side of a start: clone, map, limit, hand over the trees, and wait until init is ready."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+
+from pycontain.errors import HostError, PycontainError, StageError, from_fields
+from pycontain.kernel import _sys
+from pycontain.kernel.constants import CLD_EXITED, WEXITED
+from pycontain.runtime import entry, init, journal, processes
+from pycontain.runtime.channel import (
+    EXEC_FAILED,
+    FAILED,
+    MAPPED,
+    READY,
+    START,
+    TERMINAL,
+    TREES,
+    Channel,
+    Sequence,
+    decode,
+)
+from pycontain.runtime.credentials import exec_error
+from pycontain.runtime.idmap import write_maps
+from pycontain.runtime.trees import Trees, enter_private_mounts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from pycontain.cgroups.cgroup import Cgroup
+    from pycontain.plan.plan import Plan
+    from pycontain.plan.process import ProcessPlan
+    from pycontain.runtime.init import Stdio
+    from pycontain.runtime.journal import Journal
+
+SOCK_SEQPACKET = 5
+
+
+class Created:
+    """A container whose init is ready and waits for :func:`start`. ``terminal`` is a pty's master side or -1."""
+
+    def __init__(self, pid: int, pid_start: int, pidfd: int, channel: Channel, terminal: int) -> None:
+        self.pid = pid
+        self.pid_start = pid_start
+        self.pidfd = pidfd
+        self.channel = channel
+        self.terminal = terminal
+
+
+class Maker:
+    """Makes one container from a plan.
+
+    ``cgroup`` has been created and limited, or is None; ``staging`` is an empty directory of the container's state;
+    ``forget`` is called first in the child, to close what only the maker may hold; ``tied`` ends init with us.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        journal: Journal,
+        cgroup: Cgroup | None,
+        stdio: Stdio,
+        staging: str,
+        tied: bool,
+        forget: Callable[[], None],
+    ) -> None:
+        self.plan = plan
+        self.journal = journal
+        self.cgroup = cgroup
+        self.stdio = stdio
+        self.staging = staging
+        self.tied = tied
+        self.forget = forget
+
+    def create(self) -> Created:
+        """Return the container once init is ready.
+
+        Raises:
+            PycontainError: what failed, on either side; init is dead then.
+        """
+        if not self.plan.host_inside:
+            enter_private_mounts()
+        cgroup_fd, join_fds = (-1, ()) if self.cgroup is None else (self.cgroup.unified_fd(), self.cgroup.join_fds())
+        ours, theirs = _sys.socketpair(SOCK_SEQPACKET)
+        try:
+            pid, pidfd = self._clone_init(ours, theirs, cgroup_fd, join_fds)
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+            for fd in join_fds:
+                os.close(fd)
+            if self.cgroup is not None:
+                self.cgroup.close()
+        created = Created(pid, processes.start_time(pid) or 0, pidfd, Channel(ours, self._sequence(), "maker"), -1)
+        try:
+            self.journal.intend(journal.PROCESS, str(pid), str(created.pid_start))
+            self._converse(created)
+        except BaseException as error:
+            abandon(created)
+            if isinstance(error, OSError):
+                raise StageError(
+                    f"{error.filename or 'create'}: {error.strerror}", stage="host", errno=error.errno or 0
+                ) from error
+            raise
+        return created
+
+    def _sequence(self) -> Sequence:
+        return Sequence(mapped=self.plan.userns.new, terminal=self.plan.process.terminal)
+
+    def _clone_init(self, ours: int, theirs: int, cgroup_fd: int, join_fds: tuple[int, ...]) -> tuple[int, int]:
+        """Return init's pid and pidfd; init itself never returns from here."""
+        spaces = self.plan.namespaces
+        if not spaces.needs_entry:
+            pid, pidfd = _clone(spaces.clone, cgroup_fd)
+            if pid == 0:
+                self._be_init(ours, theirs, join_fds)
+            return pid, pidfd
+        joined = entry.open_joined(spaces)
+        report_in, report_out = os.pipe()
+        pid, pidfd = _clone(0, -1)
+        if pid == 0:
+            try:
+                entry.enter(spaces, joined, cgroup_fd, report_out)
+            except BaseException as error:  # a fork must not run its parent's code
+                init.report(Channel(theirs, self._sequence(), "init"), error)
+            self._be_init(ours, theirs, join_fds)
+        for fd in (report_out, *(fd for fd, _ in joined)):
+            os.close(fd)
+        try:
+            init_pid = entry.read_report(report_in)
+        except StageError:
+            Channel(ours, self._sequence(), "maker").receive(READY)
+            raise
+        finally:
+            os.close(report_in)
+            _sys.waitid_pidfd(pidfd, WEXITED)
+            os.close(pidfd)
+        return init_pid, _sys.pidfd_open(init_pid, 0)
+
+    def _be_init(self, ours: int, theirs: int, join_fds: tuple[int, ...]) -> NoReturn:
+        os.close(ours)
+        self.forget()
+        channel = Channel(theirs, self._sequence(), "init")
+        init.main(self.plan, channel, self.stdio, join_fds=join_fds, staging=self.staging, tied=self.tied)
+
+    def _converse(self, created: Created) -> None:
+        plan, channel = self.plan, created.channel
+        if plan.userns.new:
+            write_maps(created.pid, plan.userns)
+        _limit(created.pid, plan.process)
+        if plan.userns.new:
+            _send(channel, MAPPED)
+        userns_fd = os.open(f"/proc/{created.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC) if plan.userns.uid_map else -1
+        trees = Trees(plan.userns, self.staging, userns_fd)
+        try:
+            if not plan.host_inside:
+                trees.make(plan.host)
+            # only what init attaches; the layers below an overlay are held by the overlay
+            names = tuple(name for name in trees.fds if name in plan.attached)
+            _send(channel, TREES, names, tuple(trees.fds[name] for name in names))
+        finally:
+            trees.close()
+            if userns_fd >= 0:
+                os.close(userns_fd)
+        if plan.process.terminal:
+            _, fds = channel.receive(TERMINAL)
+            created.terminal = fds[0]
+        channel.receive(READY)
+
+
+def _send(channel: Channel, kind: bytes, fields: tuple[str, ...] = (), fds: tuple[int, ...] = ()) -> None:
+    """Send; when init has gone, what it said before is the reason, not the broken pipe."""
+    try:
+        channel.send(kind, fields, fds)
+    except BrokenPipeError:
+        channel.receive(READY)
+        raise
+
+
+def _clone(flags: int, cgroup_fd: int) -> tuple[int, int]:
+    try:
+        return _sys.clone3(flags, cgroup_fd)
+    except OSError as error:
+        hints = {
+            errno.ENOSPC: "too many nested namespaces: sysctl user.max_user_namespaces (and its siblings)",
+            errno.EUSERS: "user namespaces are nested too deep",
+            errno.EPERM: "user namespaces may be forbidden here: pycontain doctor",
+            errno.EAGAIN: "a limit on processes was met: ulimit -u, or pids.max of the cgroup",
+        }
+        raise HostError(
+            f"new namespaces: {(error.strerror or '').lower()}", hint=hints.get(error.errno or 0, "pycontain doctor")
+        ) from error
+
+
+def _limit(pid: int, process: ProcessPlan) -> None:
+    """Set what a user namespace forbids its own root: hard limits, and a lower score for the OOM killer."""
+    for resource, soft, hard in process.rlimits:
+        try:
+            _sys.prlimit(pid, resource, soft, hard)
+        except OSError as error:
+            raise HostError(
+                f"ulimit {resource}={soft}:{hard}: {(error.strerror or '').lower()}",
+                hint="raising a hard limit needs CAP_SYS_RESOURCE on the host",
+            ) from error
+    if process.oom_score_adj is not None:
+        try:
+            with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+                file.write(str(process.oom_score_adj))
+        except OSError as error:
+            raise HostError(
+                f"oom score {process.oom_score_adj}: {(error.strerror or '').lower()}",
+                hint="lowering it needs CAP_SYS_RESOURCE on the host",
+            ) from error
+
+
+def start(created: Created, process: ProcessPlan) -> None:
+    """Let init execute the program, and return once it runs.
+
+    Raises:
+        ExecError: the program cannot be executed; 126 or 127.
+    """
+    created.channel.send(START)
+    data, _, _ = _sys.recvmsg(created.channel.fd, 65536, 0)
+    created.channel.close()
+    if data:
+        raise start_error(data, process)
+
+
+def start_error(data: bytes, process: ProcessPlan) -> PycontainError:
+    """Return the error in a message that came instead of the end of file after START."""
+    if data[:1] == EXEC_FAILED and len(data) == 9:
+        _, number, step = struct.unpack("=cii", data)
+        return exec_error(process.argv[0], process.paths, number, step)
+    if data[:1] == FAILED:
+        return from_fields(decode(data))
+    return StageError("init said something that is no message", stage="init")
+
+
+def abandon(created: Created) -> None:
+    """Kill init and reap it; used when a start cannot be completed."""
+    created.channel.close()
+    try:
+        _sys.pidfd_send_signal(created.pidfd, 9, 0)
+    except ProcessLookupError:
+        pass
+    try:
+        _sys.waitid_pidfd(created.pidfd, WEXITED)
+    except ChildProcessError:
+        pass
+    os.close(created.pidfd)
+    if created.terminal >= 0:
+        os.close(created.terminal)
+
+
+def wait(created: Created) -> tuple[int, int]:
+    """Wait until init ends and return ``(exit code, signal)``; by a signal the code is 128 + its number."""
+    result = _sys.waitid_pidfd(created.pidfd, WEXITED)
+    os.close(created.pidfd)
+    assert result is not None
+    _, code, status = result
+    return (status, 0) if code == CLD_EXITED else (128 + status, status)

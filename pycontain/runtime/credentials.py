@@ -1,0 +1,178 @@
+"""The last changes of the process to itself: directory, limits, labels, ids and capabilities; then finish()."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pycontain.errors import ExecError, SpecError, StageError
+from pycontain.kernel import _sys
+from pycontain.kernel.constants import (
+    PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_CLEAR_ALL,
+    PR_CAP_AMBIENT_RAISE,
+    PR_CAPBSET_DROP,
+    PR_CAPBSET_READ,
+    PR_SET_DUMPABLE,
+    PR_SET_KEEPCAPS,
+    PR_SET_NO_NEW_PRIVS,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from pycontain.plan.process import ProcessPlan
+
+SIGKILL = 9
+CAPABILITIES = 64
+
+
+def become(process: ProcessPlan, procfs: int | None) -> None:
+    """Take on the container's directory, labels, user and capabilities.
+
+    ``procfs`` is a private procfs for the labels of AppArmor and SELinux, None where there are none to set.
+
+    Raises:
+        SpecError, StageError: what cannot be taken on.
+    """
+    _enter_directory(process.cwd)
+    os.umask(0o022 if process.umask is None else process.umask)
+    if procfs is not None:
+        _label(process, procfs)
+    _change_ids(process)
+    if process.no_new_privileges:
+        _sys.prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
+    """Execute the program; on failure the channel gets the reason and the process exits."""
+    keep = tuple(range(3, 3 + process.preserve_fds))
+    _sys.finish(
+        [os.fsencode(word) for word in process.argv],
+        [os.fsencode(word) for word in process.env],
+        [os.fsencode(path) for path in process.paths],
+        keep,
+        channel_fd,
+        process.seccomp,
+        process.seccomp_flags,
+        SIGKILL if tied else 0,
+    )
+
+
+def exec_error(program: str, paths: tuple[str, ...], number: int, step: int) -> ExecError:
+    """Return the error for finish()'s record: errno, and the index of the path or a negative step.
+
+    The texts follow docker's, which programs match on; the exit codes are those of shells: 127 not found, 126 else.
+    """
+    if step < 0 or step >= len(paths):
+        what = {-1: "reset signals", -2: "close descriptors", -3: "load the seccomp filter"}.get(step, "finish")
+        hint = "the profile needs CAP_SYS_ADMIN or no-new-privileges" if step == -3 and number == errno.EACCES else ""
+        return ExecError(f"{what}: {os.strerror(number)}", hint=hint)
+    path = paths[step]
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        if "/" not in program:
+            where = ", ".join(candidate.rpartition("/")[0] for candidate in paths)
+            return ExecError(f"{program}: executable file not found in $PATH", hint=f"looked in {where}", exit_code=127)
+        return ExecError(
+            f"{program}: no such file or directory",
+            hint="if the file is there, its interpreter (#! line or dynamic loader) is missing in the container",
+            exit_code=127,
+        )
+    hints = {
+        errno.EACCES: f"is {path} a file with the x bit for this user, on a mount without noexec?",
+        errno.ENOEXEC: "neither a binary for this machine nor a script with a #! line",
+        errno.EPERM: "no-new-privileges, a label or the seccomp profile forbids it",
+    }
+    text = "exec format error" if number == errno.ENOEXEC else os.strerror(number).lower()
+    return ExecError(f"{program}: {text}", hint=hints.get(number, ""))
+
+
+def _enter_directory(path: str) -> None:
+    try:
+        os.chdir(path)
+    except FileNotFoundError:
+        try:
+            _make_directories(path)
+            os.chdir(path)
+        except OSError as error:
+            raise _bad_directory(path, error) from error
+    except OSError as error:
+        raise _bad_directory(path, error) from error
+    # A directory outside the root, as /proc/self/fd/7 may be, has no name here (the way of CVE-2024-21626).
+    if not os.getcwd().startswith("/"):
+        raise SpecError("process.cwd", f"{path} lies outside the container's root")
+
+
+def _bad_directory(path: str, error: OSError) -> SpecError:
+    return SpecError("process.cwd", f"{path}: {(error.strerror or '').lower()}", hint="give another directory: -w DIR")
+
+
+def _make_directories(path: str) -> None:
+    for end in range(1, len(path) + 1):
+        if end == len(path) or path[end] == "/":
+            try:
+                os.mkdir(path[:end], 0o755)
+            except FileExistsError:
+                pass
+
+
+def _label(process: ProcessPlan, procfs: int) -> None:
+    for what, file, label in (
+        ("process.apparmorProfile", "attr/apparmor/exec", process.apparmor and f"exec {process.apparmor}"),
+        ("process.selinuxLabel", "attr/exec", process.selinux),
+    ):
+        if not label:
+            continue
+        try:
+            fd = os.open(f"thread-self/{file}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=procfs)
+            try:
+                os.write(fd, label.encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise SpecError(what, f"{label!r} cannot be set: {(error.strerror or '').lower()}") from error
+
+
+def _change_ids(process: ProcessPlan) -> None:
+    """Drop the bounding set, change ids, set all five capability sets: in this order each step is still allowed."""
+    sets = process.capabilities
+    for number in range(CAPABILITIES):
+        if not sets.bounding >> number & 1:
+            try:
+                if _sys.prctl(PR_CAPBSET_READ, number) == 1:
+                    _sys.prctl(PR_CAPBSET_DROP, number)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                break  # the first number that this kernel does not know
+    _sys.prctl(PR_SET_KEEPCAPS, 1)
+    try:
+        _set_groups(process)
+        os.setresgid(process.gid, process.gid, process.gid)
+        os.setresuid(process.uid, process.uid, process.uid)
+    except OSError as error:
+        raise StageError(
+            f"user {process.uid}:{process.gid}: {(error.strerror or '').lower()}",
+            hint="the ids are not mapped in the container's user namespace: give a larger range with --userns",
+            stage="init",
+            spec_path="process.user",
+            errno=error.errno or 0,
+        ) from error
+    _sys.prctl(PR_SET_KEEPCAPS, 0)
+    _sys.capset(sets.effective, sets.permitted, sets.inheritable)
+    _sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    for number in range(CAPABILITIES):
+        if sets.ambient >> number & 1:
+            _sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number)
+    _sys.prctl(PR_SET_DUMPABLE, 0)
+
+
+def _set_groups(process: ProcessPlan) -> None:
+    try:
+        os.setgroups(process.groups)
+    except PermissionError:
+        # setgroups is denied in a user namespace that its owner made without privilege (user_namespaces(7)); the
+        # inherited groups then mean nothing inside, and asking for some is an error.
+        if process.groups:
+            raise

@@ -1,0 +1,158 @@
+"""Inside: what the container's first process does between clone and execve, op by op.
+
+It is a fork of the maker's interpreter, sealed before it looks at the container's root. It runs the plan's init
+stage, becomes the container's user, says READY, waits for START and ends in finish(), which is C.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pycontain.errors import PycontainError, StageError
+from pycontain.kernel import _sys
+from pycontain.kernel.constants import (
+    CLONE_NEWCGROUP,
+    MS_PRIVATE,
+    MS_REC,
+    PR_SET_DUMPABLE,
+    PR_SET_PDEATHSIG,
+)
+from pycontain.plan.facts import USERNS_HOST
+from pycontain.runtime import credentials, seal
+from pycontain.runtime.channel import MAPPED, READY, START, TREES, Channel
+from pycontain.runtime.inside import APPLIERS, Inside
+from pycontain.runtime.trees import Trees
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from pycontain.plan.plan import Plan
+
+SIGKILL = 9
+
+
+class Stdio:
+    """The descriptors that become 0, 1 and 2; with a terminal they are the pseudo-terminal's instead."""
+
+    def __init__(self, stdin: int, stdout: int, stderr: int) -> None:
+        self.fds = (stdin, stdout, stderr)
+
+    def install(self) -> None:
+        """Put them in place, whatever numbers they have."""
+        copies = [os.dup(fd) for fd in self.fds]
+        for number, copy in enumerate(copies):
+            os.dup2(copy, number, inheritable=True)
+            os.close(copy)
+
+
+def main(
+    plan: Plan, channel: Channel, stdio: Stdio, *, join_fds: tuple[int, ...], staging: str, tied: bool
+) -> NoReturn:
+    """Become the container's program, or report what failed and exit; never returns.
+
+    ``join_fds`` are ``tasks`` files of v1 cgroups to enter; ``tied`` ends this process with its parent.
+    """
+    try:
+        _run(plan, channel, stdio, join_fds, staging, tied)
+    except BaseException as error:  # nothing may leave this process but a message
+        report(channel, error)
+
+
+def install_terminal(slave: int) -> None:
+    """Make a terminal the controlling one of this session, and standard input, output and error."""
+    _sys.tty_make_controlling(slave)
+    for number in range(3):
+        os.dup2(slave, number, inheritable=True)
+
+
+def report(channel: Channel, error: BaseException) -> NoReturn:
+    """Tell the maker what failed, and exit."""
+    try:
+        if isinstance(error, PycontainError):
+            channel.fail(error)
+        elif isinstance(error, OSError):
+            text = f"{error.filename or 'init'}: {error.strerror}"
+            channel.fail(StageError(text, stage="init", errno=error.errno or 0))
+        else:
+            text = f"internal error: {type(error).__name__}: {error}{_place(error)}"
+            channel.fail(StageError(text, stage="init"))
+    finally:
+        os._exit(125)
+
+
+def _place(error: BaseException) -> str:
+    """Return file, line and function of the innermost frame, without reading any source file."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return ""
+    code = trace.tb_frame.f_code
+    return f" ({code.co_filename}:{trace.tb_lineno} {code.co_name})"
+
+
+def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], staging: str, tied: bool) -> NoReturn:
+    if tied:
+        _sys.prctl(PR_SET_PDEATHSIG, SIGKILL)
+    if plan.userns.new:
+        channel.receive(MAPPED)
+    if plan.userns.kind != USERNS_HOST:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    _sys.prctl(PR_SET_DUMPABLE, 0)
+    os.umask(0)
+    os.setsid()
+    for fd in join_fds:
+        os.write(fd, b"0")
+        os.close(fd)
+    if plan.namespaces.late & CLONE_NEWCGROUP:
+        _sys.unshare(CLONE_NEWCGROUP)
+    _sys.mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    inside = Inside(plan, channel)
+    seal.preload()
+    early = [op for op in plan.init if type(op) in inside.EARLY]
+    for op in early:
+        _apply(inside, op)
+    _receive_trees(plan, channel, inside, staging)
+    seal.seal()
+    for op in plan.init:
+        if op not in early:
+            _apply(inside, op)
+    if inside.terminal >= 0:
+        install_terminal(inside.terminal)
+    else:
+        stdio.install()
+    credentials.become(plan.process, inside.procfs if plan.process.apparmor or plan.process.selinux else None)
+    channel.send(READY, tuple(inside.log))
+    channel.receive(START)
+    credentials.finish(plan.process, channel.fd, tied=tied)
+
+
+def _receive_trees(plan: Plan, channel: Channel, inside: Inside, staging: str) -> None:
+    names, fds = channel.receive(TREES)
+    inside.trees = dict(zip(names, fds, strict=True)) if fds else {}
+    if plan.host_inside:
+        trees = Trees(plan.userns, staging)
+        trees.make(plan.host)
+        inside.trees = trees.fds
+
+
+def _apply(inside: Inside, op: object) -> None:
+    try:
+        APPLIERS[type(op)](inside, op)  # type: ignore[index]
+    except OSError as error:
+        raise StageError(
+            f"{op.describe()}: {error.filename or ''}: {error.strerror}",  # type: ignore[attr-defined]
+            stage="init",
+            op=type(op).__name__,
+            spec_path=op.spec_path,  # type: ignore[attr-defined]
+            errno=error.errno or 0,
+            hint=_hint(error),
+        ) from error
+
+
+def _hint(error: OSError) -> str:
+    if error.errno == 28:
+        return "a limit on mounts or memory was met: sysctl fs.mount-max, or --memory"
+    return ""

@@ -1,0 +1,259 @@
+"""The init stage's operations: one function per op class, found in :data:`APPLIERS`. All paths by descriptor."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from pycontain.errors import SpecError, StageError
+from pycontain.kernel import _sys
+from pycontain.kernel.constants import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_RECURSIVE,
+    DEVPTS_SUPER_MAGIC,
+    MNT_DETACH,
+    MOUNT_ATTR_RDONLY,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MOVE_MOUNT_T_EMPTY_PATH,
+    O_PATH,
+    OPEN_TREE_CLOEXEC,
+    OPEN_TREE_CLONE,
+    PROC_SUPER_MAGIC,
+    RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+)
+from pycontain.plan.ops import (
+    Attach,
+    AttachRoot,
+    Console,
+    JoinKeyring,
+    LoopbackUp,
+    MaskPaths,
+    NewFilesystem,
+    PivotRoot,
+    ReadonlyPaths,
+    SetDomainname,
+    SetHostname,
+    Sysctl,
+)
+from pycontain.runtime import rootpath
+from pycontain.runtime.channel import TERMINAL
+from pycontain.runtime.trees import empty_directory, new_filesystem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, ClassVar, TypeVar
+
+    from pycontain.plan.ops import Op
+    from pycontain.plan.plan import Plan
+    from pycontain.runtime.channel import Channel
+
+    T = TypeVar("T", bound=Op)
+
+_CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+_MOVE = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+_NULL = os.makedev(1, 3)
+
+
+class Inside:
+    """What init has in its hands: the trees by name, the new root, and later the terminal."""
+
+    EARLY: ClassVar[frozenset[type]] = frozenset((LoopbackUp, SetHostname, SetDomainname, JoinKeyring))
+
+    def __init__(self, plan: Plan, channel: Channel) -> None:
+        self.plan = plan
+        self.channel = channel
+        self.trees: dict[str, int] = {}
+        self.root = -1
+        self.terminal = -1
+        self.log: list[str] = []
+        self._procfs = -1
+        self.empty = -1
+
+    @property
+    def procfs(self) -> int:
+        """A procfs of our own that nobody can have mounted over: the only way in which init writes to /proc."""
+        if self._procfs < 0:
+            self._procfs = new_filesystem(NewFilesystem("", "proc", "proc"))
+            if _sys.fstatfs_type(self._procfs) != PROC_SUPER_MAGIC:
+                raise StageError("procfs is not a procfs", stage="init")
+        return self._procfs
+
+    def move(self, tree: int, target: int) -> None:
+        """Attach a detached tree on the file or directory that ``target`` (O_PATH) is."""
+        _sys.move_mount(tree, "", target, "", _MOVE)
+
+
+# The function that applies an op, by the op's class.
+APPLIERS: dict[type[Op], Callable[[Inside, Any], None]] = {}
+
+
+def _applies(kind: type[T]) -> Callable[[Callable[[Inside, T], None]], Callable[[Inside, T], None]]:
+    def register(function: Callable[[Inside, T], None]) -> Callable[[Inside, T], None]:
+        APPLIERS[kind] = function
+        return function
+
+    return register
+
+
+@_applies(LoopbackUp)
+def _loopback_up(_inside: Inside, _op: LoopbackUp) -> None:
+    _sys.link_up("lo")
+
+
+@_applies(SetHostname)
+def _set_hostname(_inside: Inside, op: SetHostname) -> None:
+    _sys.sethostname(op.name)
+
+
+@_applies(SetDomainname)
+def _set_domainname(_inside: Inside, op: SetDomainname) -> None:
+    _sys.setdomainname(op.name)
+
+
+@_applies(JoinKeyring)
+def _join_keyring(_inside: Inside, op: JoinKeyring) -> None:
+    _sys.keyctl_join_session(op.name)
+
+
+@_applies(AttachRoot)
+def _attach_root(inside: Inside, op: AttachRoot) -> None:
+    """Attach on "/": every process sees that directory, and absolute paths of this process stay the old ones."""
+    inside.root = inside.trees.pop(op.name)
+    _sys.move_mount(inside.root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
+
+
+@_applies(Attach)
+def _attach(inside: Inside, op: Attach) -> None:
+    fresh = op.fresh
+    if fresh is not None:
+        tree = new_filesystem(fresh)
+        directory = True
+    else:
+        tree = inside.trees.pop(op.name)
+        directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+    # a link in the place of /proc or /sys would lead our own writes elsewhere
+    links = fresh is None or fresh.fstype not in ("proc", "sysfs")
+    try:
+        target = rootpath.make_mount_point(inside.root, op.target, directory=directory, links=links)
+    except OSError as error:
+        raise SpecError(
+            op.spec_path, f"the mount point {op.target} cannot be used in this root: {error.strerror}"
+        ) from error
+    if stat.S_ISDIR(os.fstat(target).st_mode) != directory:
+        raise SpecError(
+            op.spec_path,
+            f"{op.target} is {'not ' if directory else ''}a directory in the container's root",
+            hint="a directory can be mounted only on a directory, a file only on a file",
+        )
+    inside.move(tree, target)
+    os.close(target)
+    os.close(tree)
+
+
+@_applies(Console)
+def _console(inside: Inside, op: Console) -> None:
+    master, slave = open_terminal(inside.root, inside.plan.process.uid)
+    if op.rows and op.columns:
+        _sys.tty_set_size(slave, op.rows, op.columns)
+    target = rootpath.make_mount_point(inside.root, "/dev/console", directory=False, links=False)
+    tree = _sys.open_tree(slave, "", _CLONE | AT_EMPTY_PATH)
+    inside.move(tree, target)
+    for fd in (target, tree):
+        os.close(fd)
+    inside.channel.send(TERMINAL, (), (master,))
+    os.close(master)
+    inside.terminal = slave
+
+
+def open_terminal(root: int, uid: int) -> tuple[int, int]:
+    """Return (master, slave) of a new pseudo-terminal of the container's devpts, owned by one of its users."""
+    pts = rootpath.open_path(root, "/dev/pts", os.O_DIRECTORY)
+    try:
+        if _sys.fstatfs_type(pts) != DEVPTS_SUPER_MAGIC:
+            raise StageError("/dev/pts is not a devpts: a terminal needs one", stage="init", op="Console")
+        master, slave = _sys.openpty_at(pts)
+    finally:
+        os.close(pts)
+    os.fchown(slave, uid, -1)
+    return master, slave
+
+
+@_applies(MaskPaths)
+def _mask_paths(inside: Inside, op: MaskPaths) -> None:
+    null = os.open("/dev/null", O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+    status = os.fstat(null)
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _NULL:
+        raise StageError("the host's /dev/null is not the null device", stage="init", op="MaskPaths")
+    for path in op.paths:
+        try:
+            target = rootpath.open_path(inside.root, path)
+        except FileNotFoundError:
+            continue
+        except NotADirectoryError:
+            continue
+        if stat.S_ISDIR(os.fstat(target).st_mode):
+            _mask_directory(inside, target)
+        else:
+            tree = _sys.open_tree(null, "", _CLONE | AT_EMPTY_PATH)
+            inside.move(tree, target)
+            os.close(tree)
+        os.close(target)
+    os.close(null)
+
+
+def _mask_directory(inside: Inside, target: int) -> None:
+    """Cover with one empty tmpfs that all masked directories share: the first is attached, the others cloned."""
+    if inside.empty < 0:
+        inside.empty = empty_directory()
+        inside.move(inside.empty, target)
+        return
+    tree = _sys.open_tree(inside.empty, "", _CLONE | AT_EMPTY_PATH)
+    inside.move(tree, target)
+    os.close(tree)
+
+
+@_applies(ReadonlyPaths)
+def _readonly_paths(inside: Inside, op: ReadonlyPaths) -> None:
+    for path in op.paths:
+        try:
+            target = rootpath.open_path(inside.root, path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        tree = _sys.open_tree(target, "", _CLONE | AT_EMPTY_PATH | AT_RECURSIVE)
+        _sys.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=MOUNT_ATTR_RDONLY)
+        inside.move(tree, target)
+        os.close(tree)
+        os.close(target)
+
+
+@_applies(Sysctl)
+def _sysctl(inside: Inside, op: Sysctl) -> None:
+    path = "sys/" + op.key.replace(".", "/")
+    resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
+    fd = _sys.openat2(inside.procfs, path, os.O_WRONLY | os.O_CLOEXEC, 0, resolve)
+    try:
+        os.write(fd, op.value.encode())
+    except OSError as error:
+        error.filename = f"write {op.value!r} to {op.key}"
+        raise
+    finally:
+        os.close(fd)
+
+
+@_applies(PivotRoot)
+def _pivot_root(inside: Inside, op: PivotRoot) -> None:
+    os.fchdir(inside.root)
+    _sys.pivot_root(".", ".")
+    _sys.umount2(".", MNT_DETACH)
+    os.chdir("/")
+    if op.propagation:
+        _sys.mount(None, "/", None, op.propagation, None)
+    if op.readonly:
+        _sys.mount_setattr(inside.root, "", AT_EMPTY_PATH, attr_set=MOUNT_ATTR_RDONLY)
+    os.close(inside.root)
+    inside.root = -1

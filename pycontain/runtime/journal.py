@@ -1,0 +1,64 @@
+"""The write-ahead journal of one container: what has been made, so that anyone can undo it.
+
+Each line is an intent, appended by one ``write`` before the thing is made: tab-separated words, the first names the
+kind. The file lies on tmpfs beside the state and is not synced: it must survive a killed process, not a power cut,
+after which nothing of what it names exists (upper layers on disk keep an intent file of their own).
+
+Kinds: ``cgroup PATH`` (absolute directory), ``process PID START`` (start time in clock ticks, proc_pid_stat(5) field
+22), ``directory PATH`` (made by us, removed with all below), ``userns BASE`` (claimed range), ``name NAME``,
+``scope NAME`` (systemd unit).
+"""
+
+from __future__ import annotations
+
+import os
+
+from pycontain.errors import StoreError
+
+CGROUP = "cgroup"
+PROCESS = "process"
+DIRECTORY = "directory"
+USERNS = "userns"
+NAME = "name"
+SCOPE = "scope"
+
+
+class Journal:
+    """Append-only list of intents in the file ``journal`` of a container's state directory."""
+
+    def __init__(self, directory: str) -> None:
+        self.path = f"{directory}/journal"
+
+    def intend(self, kind: str, *words: str) -> None:
+        """Append one intent; it is in the file before this returns.
+
+        Raises:
+            StoreError: the line cannot be written; then nothing may be made.
+        """
+        line = "\t".join(
+            (kind, *(word.replace("%", "%25").replace("\t", "%09").replace("\n", "%0A") for word in words))
+        )
+        data = os.fsencode(line + "\n")
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if os.write(fd, data) != len(data):
+                    raise StoreError(f"write {self.path}: file system full", hint="free space there")
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise StoreError(f"write {self.path}: {error.strerror}") from error
+
+    def load(self) -> list[tuple[str, ...]]:
+        """Return the intents, oldest first; a torn last line (a killed writer) is not an intent and is left out."""
+        try:
+            with open(self.path, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        lines = data.split(b"\n")[:-1]
+        return [tuple(_unescape(word) for word in os.fsdecode(line).split("\t")) for line in lines]
+
+
+def _unescape(word: str) -> str:
+    return word.replace("%0A", "\n").replace("%09", "\t").replace("%25", "%")

@@ -1,0 +1,87 @@
+"""Paths below a container's root: the one module that walks them, always by descriptor.
+
+The root belongs to somebody we do not trust: every look-up is openat2 with RESOLVE_IN_ROOT, so a link can lead to
+anywhere in the root but never out of it (openat2(2)).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from pycontain.kernel import _sys
+from pycontain.kernel.constants import O_PATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
+
+_RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+
+
+def open_path(root: int, path: str, flags: int = 0, *, links: bool = True) -> int:
+    """Return an O_PATH descriptor of ``path`` below ``root`` (a descriptor).
+
+    Raises:
+        OSError: ENOENT, ELOOP where links are not allowed, …
+    """
+    resolve = _RESOLVE if links else _RESOLVE | RESOLVE_NO_SYMLINKS
+    return _sys.openat2(root, path, O_PATH | os.O_CLOEXEC | flags, 0, resolve)
+
+
+def read_file(root: int, path: str, limit: int = 1 << 20) -> bytes | None:
+    """Return the content of a regular file below ``root``, None where there is none; at most ``limit`` bytes.
+
+    Never blocks: a FIFO or device in the file's place is no regular file.
+    """
+    try:
+        fd = _sys.openat2(root, path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, 0, _RESOLVE)
+    except OSError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        chunks = []
+        while limit > 0 and (chunk := os.read(fd, min(limit, 65536))):
+            chunks.append(chunk)
+            limit -= len(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(fd)
+
+
+def make_directory(root: int, path: str, mode: int = 0o755) -> int:
+    """Return an O_PATH descriptor of the directory ``path`` below ``root``, making what is missing of it.
+
+    Raises:
+        OSError: NotADirectoryError, or FileExistsError for a link that leads nowhere.
+    """
+    try:
+        return open_path(root, path, os.O_DIRECTORY)
+    except FileNotFoundError:
+        pass
+    parent_path, name = _split(path)
+    parent = make_directory(root, parent_path, mode)
+    try:
+        os.mkdir(name, mode, dir_fd=parent)
+        return open_path(parent, name, os.O_DIRECTORY | os.O_NOFOLLOW)
+    finally:
+        os.close(parent)
+
+
+def make_mount_point(root: int, path: str, *, directory: bool, links: bool = True) -> int:
+    """Return an O_PATH descriptor of the mount point ``path``, made as a directory or an empty file if missing."""
+    try:
+        return open_path(root, path, links=links)
+    except FileNotFoundError:
+        pass
+    if directory:
+        return make_directory(root, path)
+    parent_path, name = _split(path)
+    parent = make_directory(root, parent_path)
+    try:
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=parent))
+        return open_path(parent, name, os.O_NOFOLLOW)
+    finally:
+        os.close(parent)
+
+
+def _split(path: str) -> tuple[str, str]:
+    parent, _, name = path.rstrip("/").rpartition("/")
+    return parent or "/", name

@@ -1,0 +1,150 @@
+"""Fixtures of the whole suite. The working parts are in ``tests/harness``.
+
+Every test outside ``unit`` and ``architecture`` is checked for what it leaves on the host; those tests hold a lock of
+the machine, because another run of this suite beside it would look like a leak.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+# the tests import `harness` whatever pytest's import mode; the repository's own top must not come into the path, or the
+# source tree would hide the installed package
+sys.path.insert(0, os.path.dirname(__file__))
+
+from harness import images, leaks, probe
+from harness.cli import Cli
+from harness.guests import GuestReport, keep_marked
+from harness.ordinary_user import OrdinaryUser
+
+T = TypeVar("T")
+
+#: Directories of tests that neither start a container nor change anything on the host.
+PURE = ("unit", "architecture")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "requires(*names): skip, naming what is missing, unless the host has all of it")
+    config.addinivalue_line("markers", "runtime: starts containers; checked for leaks wherever the test lies")
+    config.addinivalue_line("markers", "guest(*names): also run this test in the guests uml and qemu, or those named")
+    report = os.environ.get("PYCONTAIN_GUEST_REPORT")
+    if report:
+        config.pluginmanager.register(GuestReport(Path(report)))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    guest = os.environ.get("PYCONTAIN_GUEST")
+    if guest:
+        items[:], others = keep_marked(items, guest)
+        config.hook.pytest_deselected(items=others)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    names = [name for mark in item.iter_markers("requires") for name in mark.args]
+    missing = [name for name in names if not probe.has(name)]
+    if missing:
+        pytest.skip(f"this host lacks {', '.join(missing)}")
+
+
+def _is_checked(item: pytest.Item) -> bool:
+    rooms = item.path.parts[len(Path(__file__).parent.parts) :]
+    return rooms[0] not in PURE or item.get_closest_marker("runtime") is not None
+
+
+@pytest.fixture(scope="session")
+def session_picture(machine_lock: int) -> Iterator[None]:
+    """Compare the host before the first checked test with the host after the last."""
+    before = leaks.take()
+    yield
+    fcntl.flock(machine_lock, fcntl.LOCK_EX)
+    left = leaks.left_since(before)
+    assert not left, "left on the host by the whole session:\n" + "\n".join(left)
+
+
+@pytest.fixture(scope="session")
+def machine_lock() -> Iterator[int]:
+    """Yield the descriptor of a file on which runs of this suite exclude each other."""
+    directory = "/run/lock" if os.access("/run/lock", os.W_OK) else "/tmp"
+    descriptor = os.open(
+        f"{directory}/pycontain-tests-{os.getuid()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+    )
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.fixture(autouse=True)
+def leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a mount, cgroup, process, namespace, link, loop device or claim behind."""
+    if not _is_checked(request.node):
+        yield
+        return
+    lock = request.getfixturevalue("machine_lock")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        request.getfixturevalue("session_picture")
+        before = leaks.take()
+        yield
+        left = leaks.left_since(before)
+        assert not left, "left on the host:\n" + "\n".join(left)
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+@pytest.fixture(scope="session")
+def busybox() -> Path:
+    """Return a busybox root file system; tests must not write to it."""
+    return images.rootfs("busybox")
+
+
+@pytest.fixture(scope="session")
+def debian() -> Path:
+    """Return a small Debian root file system with python3; tests must not write to it."""
+    return images.rootfs("debian")
+
+
+@pytest.fixture
+def pycontain() -> Iterator[Cli]:
+    """Yield the program with a root directory of its own on tmpfs; at the end nothing may be left there either."""
+    root = images.memory_directory("pycontain-root-")
+    try:
+        cli = Cli(root)
+        yield from _emptied(cli, cli)
+    finally:
+        images.remove(root)
+
+
+@pytest.fixture
+def user() -> Iterator[OrdinaryUser]:
+    """Yield an ordinary user without subordinate ids."""
+    yield from _user(subids=False)
+
+
+@pytest.fixture
+def user_with_subids() -> Iterator[OrdinaryUser]:
+    """Yield an ordinary user with 65,536 subordinate ids."""
+    yield from _user(subids=True)
+
+
+def _user(*, subids: bool) -> Iterator[OrdinaryUser]:
+    if not probe.has("user"):
+        pytest.skip("this host lacks user: only root can become another user")
+    account = OrdinaryUser(subids=subids)
+    try:
+        yield from _emptied(account, account.cli())
+    finally:
+        account.close()
+
+
+def _emptied(value: T, cli: Cli) -> Iterator[T]:
+    """Yield ``value`` to a test, then remove every container of ``cli`` and fail if anything of them is left."""
+    yield value
+    cli.remove_all()
+    left = cli.leftovers()
+    assert not left, "left in the root directory:\n" + "\n".join(left)

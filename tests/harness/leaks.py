@@ -1,0 +1,142 @@
+"""What a test left behind on the host: compares two pictures of everything a container run can leave.
+
+A picture is ``{kind: {key: description}}``. Keys survive the reuse of a pid or a name where that is possible.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+Picture = dict[str, dict[str, str]]
+
+#: How long asynchronous teardown (a network namespace, a cgroup's last process) may take, in seconds.
+GRACE_S = 2.0
+
+#: Directories that the program makes once and keeps, below the caller's cgroup in each hierarchy.
+RESIDENT_CGROUPS = ("pycontain", "pycontain/monitors")
+
+RUN_DIRECTORY = Path("/run/pycontain")
+
+
+def take() -> Picture:
+    """Return a picture of the host as this process sees it."""
+    processes = list(_processes())
+    return {
+        "mount": _mounts(),
+        "cgroup": dict(_cgroups()),
+        "process": {key: text for key, text, ours in processes if ours},
+        "namespace": dict(_namespaces()),
+        "link": {name: name for name in _entries("/sys/class/net")},
+        "loop device": dict(_loops()),
+        "file": {path: path for path in _files(RUN_DIRECTORY)},
+    }
+
+
+def new_since(before: Picture, after: Picture | None = None) -> list[str]:
+    """Return one line for each thing of ``after`` (default: now) that ``before`` does not have."""
+    after = take() if after is None else after
+    return [f"{kind}: {text}" for kind in after for key, text in after[kind].items() if key not in before[kind]]
+
+
+def left_since(before: Picture, grace_s: float = GRACE_S) -> list[str]:
+    """Like :func:`new_since`, but allows ``grace_s`` seconds for teardown that the kernel does in the background."""
+    deadline = time.monotonic() + grace_s
+    pause_s = 0.005
+    while (found := new_since(before)) and time.monotonic() < deadline:
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, 0.2)
+    return found
+
+
+def _mounts() -> dict[str, str]:
+    mounts = {}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        mounts[line.split()[0]] = f"{' '.join(left.split()[3:5])} {right}"
+    return mounts
+
+
+def _cgroups() -> Iterator[tuple[str, str]]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        if not right.startswith("cgroup"):
+            continue
+        mount = left.split()[4]
+        for directory, _, _ in os.walk(mount):
+            below = directory[len(mount) :]
+            if "pycontain" in below and not (below.endswith(RESIDENT_CGROUPS) and not _first(directory)):
+                yield directory, directory
+
+
+def _first(cgroup: str) -> str:
+    """Return the first pid in ``cgroup``, or an empty string; a cgroup that has just gone is empty."""
+    try:
+        return Path(cgroup, "cgroup.procs").read_text().partition("\n")[0]
+    except OSError:
+        return ""
+
+
+def _pids() -> list[str]:
+    return [entry for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _processes() -> Iterator[tuple[str, str, bool]]:
+    """Yield ``(key, description, whether it is ours)`` for each living process but this one."""
+    me = os.getpid()
+    for pid in _pids():
+        try:
+            stat = Path("/proc", pid, "stat").read_text()
+            cgroup = Path("/proc", pid, "cgroup").read_text()
+            command = Path("/proc", pid, "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue  # gone meanwhile
+        comm = stat[stat.index("(") + 1 : stat.rindex(")")]
+        state, parent, *rest = stat[stat.rindex(")") + 2 :].split()
+        if state in "ZX" or int(pid) == me:
+            continue
+        named = comm.startswith("pycontain") or any(_is_program(word) for word in command[:8])
+        ours = int(parent) == me or "/pycontain" in cgroup or named
+        start = rest[17]  # field 22 of proc(5): a reused pid has another one
+        yield f"{pid}@{start}", f"pid {pid} ({comm}) {' '.join(command).strip()}", ours
+
+
+def _is_program(word: str) -> bool:
+    return word.startswith("pycontain.") or word.rpartition("/")[2] in ("pycontain", "pycontain-oci")
+
+
+def _namespaces() -> Iterator[tuple[str, str]]:
+    for pid in _pids():
+        try:
+            comm = Path("/proc", pid, "comm").read_text().strip()
+            for name in os.listdir(f"/proc/{pid}/ns"):
+                inode = os.readlink(f"/proc/{pid}/ns/{name}")
+                yield inode, f"{inode} held by pid {pid} ({comm})"
+        except OSError:
+            continue  # gone meanwhile, or not ours to look at
+
+
+def _loops() -> Iterator[tuple[str, str]]:
+    for device in _entries("/sys/block"):
+        backing = Path("/sys/block", device, "loop", "backing_file")
+        if backing.exists():
+            yield device, f"{device} on {backing.read_text().strip()}"
+
+
+def _files(directory: Path) -> list[str]:
+    """Return every file and link below ``directory``, and the directories that hold a container's state."""
+    found = []
+    for parent, directories, files in os.walk(directory):
+        found += [os.path.join(parent, file) for file in files if not file.endswith("lock")]
+        if os.path.basename(parent) == "containers":
+            found += [os.path.join(parent, name) for name in directories]
+    return found
+
+
+def _entries(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
