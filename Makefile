@@ -41,6 +41,11 @@ $(VENV)/.tests: $(VENV)/.made
 	@$(PIP) install $(call requirements,test)
 	@touch $@
 
+# What only tests use: other kernels, tracers, other runtimes to compare with.
+$(VENV)/.test-host: tests/packages.sh tools/host.sh | $(VENV)/.host
+	@sh tests/packages.sh
+	@touch $@
+
 # The build directory stays, so that only changed C files are compiled; pip compiles the bytecode. The extension also goes
 # beside its sources: Python started in this directory finds the package here before the installed one.
 $(VENV)/.installed: $(VENV)/.made $(SOURCES)
@@ -52,7 +57,7 @@ $(VENV)/.installed: $(VENV)/.made $(SOURCES)
 try: install
 	@sh tools/try.sh $(BIN)/pycontain
 
-test: install $(VENV)/.tests
+test: install $(VENV)/.tests images
 	@$(BIN)/python -m pytest
 
 check: lint types unit
@@ -71,12 +76,14 @@ types: $(VENV)/.tests
 unit: install $(VENV)/.tests
 	@$(BIN)/python -m pytest -q $(UNIT_TESTS)
 
-# Every recipe is a folder with a build.sh that fills its rootfs/.
-images: install
-	@for recipe in images/*/build.sh; do sh "$$recipe" || exit 1; done
+# Root file systems from the recipes in images/, kept until a recipe changes.
+images: image-busybox image-debian
+
+image-%: $(VENV)/.test-host
+	@sh images/build.sh $*
 
 bench: install $(VENV)/.tests
-	@$(BIN)/python -m pytest tests/bench
+	@PYTHONPATH=tests $(BIN)/python -m bench.start
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

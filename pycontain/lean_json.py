@@ -79,24 +79,35 @@ def loads(text: str | bytes, *, source: str) -> object:
     Raises:
         SpecError: the document breaks JSON or one of the limits above; its path is "line 3 column 7" or a JSON path.
     """
+    _check_size(len(text), source)
     if isinstance(text, bytes):
         text = _decoded(text, source)
-    if len(text) > MAX_BYTES:
-        raise SpecError("", f"is larger than {MAX_BYTES >> 20} MiB", source=source)
+    elif not text.isascii():
+        _check_size(len(_encoded(text, source)), source)
     if text.startswith("\ufeff"):
         raise SpecError(_place(text, 0), "byte order mark", source=source, hint="save the file as UTF-8 without BOM")
     start = len(text) - len(text.lstrip(_SPACE))
     value = _scanned(text, start, source)
-    if not text.isascii() or "\\ud" in text or "\\uD" in text:
-        _check_surrogates(text, value, source)
+    if "\\ud" in text or "\\uD" in text:
+        _check_surrogates(value, source)
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(value, source)
     return value
 
 
-def _decoded(data: bytes, source: str) -> str:
-    if len(data) > MAX_BYTES:
+def _check_size(size: int, source: str) -> None:
+    if size > MAX_BYTES:
         raise SpecError("", f"is larger than {MAX_BYTES >> 20} MiB", source=source)
+
+
+def _encoded(text: str, source: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise SpecError(_place(text, error.start), "is not valid Unicode text", source=source) from None
+
+
+def _decoded(data: bytes, source: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -202,13 +213,7 @@ def _walk(value: object) -> list[tuple[str, object]]:
     return found
 
 
-def _check_surrogates(text: str, value: object, source: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise SpecError(_place(text, error.start), "is not valid Unicode text", source=source) from None
-    if "\\ud" not in text and "\\uD" not in text:
-        return
+def _check_surrogates(value: object, source: str) -> None:
     for path, node in _walk(value):
         for part in (node, *node) if isinstance(node, dict) else (node,):
             if isinstance(part, str) and not _encodable(part):

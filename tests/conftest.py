@@ -72,7 +72,9 @@ def session_picture(machine_lock: int) -> Iterator[None]:
 def machine_lock() -> Iterator[int]:
     """Yield the descriptor of a file on which runs of this suite exclude each other."""
     directory = "/run/lock" if os.access("/run/lock", os.W_OK) else "/tmp"
-    descriptor = os.open(f"{directory}/pycontain-tests-{os.getuid()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(
+        f"{directory}/pycontain-tests-{os.getuid()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+    )
     yield descriptor
     os.close(descriptor)
 

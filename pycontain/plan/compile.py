@@ -64,7 +64,7 @@ def compile_plan(
     assert spec.process is not None, "rules.validate has seen to it"
     spaces = namespaces.compile_namespaces(spec, facts)
     host, root_attachments = roots.compile_root(root, facts)
-    mount_host, attachments = mounts.compile_mounts(spec, spaces, facts)
+    mount_host, attachments = mounts.compile_mounts(spec, facts)
     propagation = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
     init: list[Op] = [*_names(spec, spaces), AttachRoot("", "root"), *root_attachments, *attachments]
     if spec.process.terminal:

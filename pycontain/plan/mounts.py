@@ -9,7 +9,6 @@ from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, parse_options
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain.plan.facts import HostFacts
-    from pycontain.plan.namespaces import Namespaces
     from pycontain.plan.ops import Op
     from pycontain.spec.mount_options import MountFlags
     from pycontain.spec.mounts import Mount
@@ -32,12 +31,9 @@ DEFAULT_LINKS = (
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 )
-# A file system that shows one kind of namespace can be made only by the owner of that namespace.
-SHOWS = {"proc": "pid", "sysfs": "network", "mqueue": "ipc"}
-HOST_TREE = {"proc": "/proc", "sysfs": "/sys", "mqueue": "/dev/mqueue"}
 
 
-def compile_mounts(spec: Spec, spaces: Namespaces, facts: HostFacts) -> tuple[list[Op], list[Op]]:
+def compile_mounts(spec: Spec, facts: HostFacts) -> tuple[list[Op], list[Op]]:
     """Return host operations (trees) and init operations (attachments), in the order of the spec.
 
     Raises:
@@ -54,8 +50,6 @@ def compile_mounts(spec: Spec, spaces: Namespaces, facts: HostFacts) -> tuple[li
             made = _cgroup(mount, flags, path, facts)
         elif mount.type == "tmpfs" and mount.destination.rstrip("/") == "/dev":
             made = _dev(spec, flags, path, facts)
-        elif mount.type in SHOWS and facts.userns.new and spaces.inherits(SHOWS[mount.type]):
-            made = _host_view(mount, path)
         else:
             made = [], [_fresh(mount, flags, path, facts)]
         host += made[0]
@@ -66,28 +60,19 @@ def compile_mounts(spec: Spec, spaces: Namespaces, facts: HostFacts) -> tuple[li
 def _bind(mount: Mount, flags: MountFlags, name: str, path: str, facts: HostFacts) -> tuple[list[Op], list[Op]]:
     if not mount.source:
         raise SpecError(f"{path}.source", "a bind mount needs a source")
-    attr_set, attr_clr = flags.attributes()
+    idmap = ("ridmap" if flags.idmap_recursive else "idmap") if flags.idmap and facts.userns.idmap else ""
     tree = OpenTree(
         path,
         name,
         mount.source,
         recursive=flags.recursive,
-        attr_set=attr_set,
-        attr_clr=attr_clr,
-        tree_set=flags.attr_set,
-        tree_clr=flags.attr_clr,
-        idmap=flags.idmap if facts.userns.idmap else "",
+        attr_set=flags.attr_set,
+        attr_clr=flags.attr_clr | flags.implied_clr,
+        tree_set=flags.rec_attr_set,
+        tree_clr=flags.rec_attr_clr,
+        idmap=idmap,
         propagation=flags.propagation,
     )
-    return [tree], [Attach(path, name, mount.destination)]
-
-
-def _host_view(mount: Mount, path: str) -> tuple[list[Op], list[Op]]:
-    """The host's own instance, recursively and read-only, where the container shares the host's namespace."""
-    assert mount.type is not None
-    name = f"host.{mount.type}"
-    source = HOST_TREE[mount.type]
-    tree = OpenTree(path, name, source, recursive=True, tree_set=MOUNT_ATTR_RDONLY)
     return [tree], [Attach(path, name, mount.destination)]
 
 
@@ -98,8 +83,7 @@ def _fresh(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> Op:
     options = tuple(option for option in flags.filesystem_options() if option[0] not in ("ro", "rw"))
     if mount.type == "devpts":
         options = tuple(option for option in options if option[0] != "gid" or _has_gid(facts, option[1]))
-    attr_set, _ = flags.attributes()
-    fresh = NewFilesystem(path, mount.type, mount.type, mount.source or mount.type, options, attr_set)
+    fresh = NewFilesystem(path, mount.type, mount.type, mount.source or mount.type, options, flags.attr_set)
     return Attach(path, "", mount.destination, fresh=fresh)
 
 
@@ -113,14 +97,13 @@ def _cgroup(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> tup
     host: list[Op] = []
     init: list[Op] = []
     destination = mount.destination.rstrip("/")
-    attr_set, _ = flags.attributes()
     # recursive: on a hybrid host nothing lies below, on v2 nothing may be hidden
     for tree, directory in facts.cgroup_trees:
         name = f"cgroup.{tree}"
-        host.append(OpenTree(path, name, directory, attr_set=attr_set))
+        host.append(OpenTree(path, name, directory, attr_set=flags.attr_set))
         if tree and not init:
             options = (("mode", "0755"), ("size", "64k"))
-            empty = NewFilesystem(path, "tmpfs", "tmpfs", "tmpfs", options, attr_set & ~MOUNT_ATTR_RDONLY)
+            empty = NewFilesystem(path, "tmpfs", "tmpfs", "tmpfs", options, flags.attr_set & ~MOUNT_ATTR_RDONLY)
             init.append(Attach(path, "", destination, fresh=empty))
         init.append(Attach(path, name, f"{destination}/{tree}" if tree else destination))
     return host, init

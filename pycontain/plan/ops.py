@@ -30,7 +30,7 @@ class OpenTree(Op):
 
     ``attr_set`` / ``attr_clr`` are MOUNT_ATTR_* bits of this one mount, ``tree_set`` / ``tree_clr`` of all below as
     well. ``idmap`` shifts owners by the container's own mapping: "idmap" for this mount, "ridmap" for the tree.
-    ``propagation`` are MS_* values applied one after the other.
+    ``propagation`` is an MS_* value with MS_REC where recursive, or 0.
     """
 
     name: str
@@ -41,12 +41,12 @@ class OpenTree(Op):
     tree_set: int = 0
     tree_clr: int = 0
     idmap: str = ""
-    propagation: tuple[int, ...] = ()
+    propagation: int = 0
 
     @property
     def shared(self) -> bool:
         """Whether mounts made inside are to reach the host: then the tree stays in the host's peer group."""
-        return any(value & MS_SHARED for value in self.propagation)
+        return bool(self.propagation & MS_SHARED)
 
     def describe(self) -> str:
         words = ["recursively" if self.recursive else "", "with shifted owners" if self.idmap else ""]

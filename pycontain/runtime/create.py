@@ -94,9 +94,10 @@ class Maker:
             raise
         finally:
             os.close(theirs)
-            for fd in (cgroup_fd, *join_fds):
-                if fd >= 0:
-                    os.close(fd)
+            for fd in join_fds:
+                os.close(fd)
+            if self.cgroup is not None:
+                self.cgroup.close()
         created = Created(pid, processes.start_time(pid) or 0, pidfd, Channel(ours, self._sequence(), "maker"), -1)
         try:
             self.journal.intend(journal.PROCESS, str(pid), str(created.pid_start))
@@ -261,6 +262,7 @@ def abandon(created: Created) -> None:
 def wait(created: Created) -> tuple[int, int]:
     """Wait until init ends and return ``(exit code, signal)``; by a signal the code is 128 + its number."""
     result = _sys.waitid_pidfd(created.pidfd, WEXITED)
+    os.close(created.pidfd)
     assert result is not None
     _, code, status = result
     return (status, 0) if code == CLD_EXITED else (128 + status, status)

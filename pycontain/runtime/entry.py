@@ -16,6 +16,8 @@ from pycontain.plan.namespaces import CLONE_FLAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from pycontain.plan.namespaces import Namespaces
 
 _PID = "=i"
@@ -61,7 +63,12 @@ def enter(spaces: Namespaces, joined: tuple[tuple[int, int], ...], cgroup_fd: in
     if pid == 0:
         os.close(report_fd)
         return
-    os.write(report_fd, struct.pack(_PID, pid))
+    report_pid(report_fd, pid)
+
+
+def report_pid(fd: int, pid: int) -> NoReturn:
+    """Tell the runtime the process id of the one that goes on, and exit."""
+    os.write(fd, struct.pack(_PID, pid))
     os._exit(0)
 
 

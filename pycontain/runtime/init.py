@@ -59,6 +59,13 @@ def main(
         report(channel, error)
 
 
+def install_terminal(slave: int) -> None:
+    """Make a terminal the controlling one of this session, and standard input, output and error."""
+    _sys.tty_make_controlling(slave)
+    for number in range(3):
+        os.dup2(slave, number, inheritable=True)
+
+
 def report(channel: Channel, error: BaseException) -> NoReturn:
     """Tell the maker what failed, and exit."""
     try:
@@ -112,7 +119,10 @@ def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], 
     for op in plan.init:
         if op not in early:
             _apply(inside, op)
-    stdio.install() if inside.terminal < 0 else inside.install_terminal()
+    if inside.terminal >= 0:
+        install_terminal(inside.terminal)
+    else:
+        stdio.install()
     credentials.become(plan.process, inside.procfs if plan.process.apparmor or plan.process.selinux else None)
     channel.send(READY, tuple(inside.log))
     channel.receive(START)

@@ -41,7 +41,9 @@ MONITORED = "monitored"
 class State(Record):
     """The state file of one container. Times are nanoseconds since the epoch, 0 when not yet.
 
-    ``status`` is what was last written: :meth:`Entry.status` says what is true now.
+    ``status`` is what was last written: :meth:`Entry.status` says what is true now. ``cgroup`` is
+    cgroups.cgroup.CgroupPaths as a dict. ``monitor_pid`` is the process that attends to the container: its monitor, or
+    the command that runs it directly.
     """
 
     id: str
@@ -55,7 +57,7 @@ class State(Record):
     pid_start: int = 0
     monitor_pid: int = 0
     monitor_start: int = 0
-    cgroup: str = ""
+    cgroup: dict[str, Any] = {}  # noqa: RUF012
     root: str = ""
     command: tuple[str, ...] = ()
     userns: dict[str, Any] = {}  # noqa: RUF012  (records are never mutated)
@@ -128,9 +130,12 @@ class Entry:
 
     def write_file(self, name: str, text: str, mode: int = 0o600) -> str:
         """Write a file of the container's directory by rename and return its path."""
+        return self.write_bytes(name, text.encode("utf-8", "surrogateescape"), mode)
+
+    def write_bytes(self, name: str, data: bytes, mode: int = 0o600) -> str:
+        """Write a file of the container's directory by rename and return its path."""
         path = f"{self.directory}/{name}"
         temporary = f"{path}.new"
-        data = text.encode("utf-8", "surrogateescape")
         try:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
             try:
@@ -185,6 +190,14 @@ class Lock:
         if self._fd >= 0:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
             self.forget()
+
+    def unlock(self) -> None:
+        """Let others have the lock until :meth:`relock`."""
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def relock(self) -> None:
+        """Take the lock again; the container may have been removed meanwhile."""
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
 
     def forget(self) -> None:
         """Close this process's copy of the descriptor and leave the lock to the process that forked us."""

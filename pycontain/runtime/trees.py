@@ -17,6 +17,7 @@ from pycontain.kernel.constants import (
     AT_FDCWD,
     AT_RECURSIVE,
     CLONE_NEWNS,
+    MNT_DETACH,
     MOUNT_ATTR_IDMAP,
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOEXEC,
@@ -78,9 +79,13 @@ class Trees:
             self._make(tree)
         # from here on nothing that we attach can reach the host, and what the host mounts still reaches us
         _sys.mount(None, "/", None, MS_REC | MS_SLAVE, None)
-        for op in ops:
+        overlays = [index for index, op in enumerate(ops) if isinstance(op, Overlay)]
+        for index, op in enumerate(ops):
             if op not in shared:
                 self._make(op)
+            if overlays and index == overlays[-1]:
+                # before any bind is cloned: the layers must not be part of what it shows
+                self._drop_stage()
 
     def _make(self, op: Op) -> None:
         try:
@@ -104,7 +109,12 @@ class Trees:
         for fd in self.fds.values():
             os.close(fd)
         self.fds.clear()
+        self._drop_stage()
+
+    def _drop_stage(self) -> None:
+        """Detach what was attached for the overlays: each has its own hold on its layers."""
         if self._stage >= 0:
+            _sys.umount2(self._staging, MNT_DETACH)
             os.close(self._stage)
             self._stage = -1
 
@@ -151,9 +161,9 @@ def _open_tree(trees: Trees, op: OpenTree) -> None:
             _sys.mount_setattr(fd, "", AT_EMPTY_PATH, attr_set=op.attr_set, attr_clr=op.attr_clr)
         if op.tree_set or op.tree_clr:
             _sys.mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=op.tree_set, attr_clr=op.tree_clr)
-        for value in op.propagation:
-            deep = AT_RECURSIVE if value & MS_REC else 0
-            _sys.mount_setattr(fd, "", AT_EMPTY_PATH | deep, propagation=value & ~MS_REC)
+        if op.propagation:
+            deep = AT_RECURSIVE if op.propagation & MS_REC else 0
+            _sys.mount_setattr(fd, "", AT_EMPTY_PATH | deep, propagation=op.propagation & ~MS_REC)
     except BaseException:
         os.close(fd)
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -29,7 +30,7 @@ def rootfs(name: str) -> Path:
 
 
 def copy(source: Path, target: Path, owner: int | None = None) -> Path:
-    """Copy the tree ``source`` to the new directory ``target``, optionally handing all of it to uid and gid ``owner``."""
+    """Copy the tree ``source`` to the new directory ``target``, handing all of it to uid and gid ``owner`` if given."""
     subprocess.run(["cp", "-a", str(source), str(target)], check=True)
     if owner is not None:
         for directory, _, files in os.walk(target):
@@ -38,12 +39,13 @@ def copy(source: Path, target: Path, owner: int | None = None) -> Path:
     return target
 
 
-def memory_directory(prefix: str) -> Path:
-    """Return a new directory on tmpfs: an overlay's upper layer works there even where the disk is itself an overlay."""
-    import tempfile
+def memory_directory(prefix: str, on: str | None = None) -> Path:
+    """Return a new directory on tmpfs, or below the directory ``on``.
 
+    On tmpfs an overlay's upper layer works even where the disk is itself an overlay.
+    """
     base = "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else None
-    path = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
+    path = Path(tempfile.mkdtemp(prefix=prefix, dir=on or base))
     path.chmod(0o755)
     return path
 

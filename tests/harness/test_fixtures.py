@@ -1,4 +1,4 @@
-"""The fixtures of ``tests/conftest.py`` and the guests' report fail where they should: each is run by a pytest of its own."""
+"""The suite's fixtures and the guests' report fail where they should: each is run by a pytest of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from harness import guests
 
 TESTS = Path(__file__).parents[1]
@@ -21,9 +22,9 @@ def leak_check() -> None:
 
 def _pytest(directory: Path, source: str, **env: str) -> str:
     (directory / "test_inner.py").write_text(source)
+    options = ["-p", "conftest", "-p", "no:cacheprovider", "-rA", "-c", os.devnull, "--rootdir", str(directory)]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-rA", "--rootdir", str(directory)]
-        + ["-c", os.devnull, str(directory)],
+        [sys.executable, "-m", "pytest", *options, str(directory)],
         env={**os.environ, "PYTHONPATH": str(TESTS), **env},
         cwd=directory,
         capture_output=True,
@@ -49,7 +50,8 @@ def test_takes_away():
 
 def test_a_tidy_test_passes(tmp_path: Path) -> None:
     output = _pytest(tmp_path, "import subprocess\ndef test_tidy():\n    subprocess.run(['true'])\n")
-    assert "1 passed" in output and "error" not in output
+    assert "1 passed" in output
+    assert "error" not in output
 
 
 def test_a_missing_ability_is_named(tmp_path: Path) -> None:

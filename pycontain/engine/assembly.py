@@ -1,0 +1,250 @@
+"""From a prepared container to a maker that can make it: users, directories, files, cgroup, filter, plan. [lean]
+
+::
+
+    Prepared ── assemble ──► Assembly(plan, maker(), …) ── Maker.create ──► Created
+
+Everything made here is journaled before; whoever fails calls runtime.remove.undo.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from pycontain.cgroups import host
+from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
+from pycontain.engine import userns as users
+from pycontain.errors import StoreError, UsageError
+from pycontain.plan.compile import compile_plan
+from pycontain.plan.facts import HostFacts
+from pycontain.plan.rootfs import DIRECTORY
+from pycontain.record import Record
+from pycontain.runtime import journal, probe
+from pycontain.runtime.create import Maker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pycontain.cgroups.devices import DeviceFilter
+    from pycontain.cgroups.setting import Setting
+    from pycontain.engine.generate import Prepared
+    from pycontain.plan.facts import UserNamespace
+    from pycontain.plan.plan import Plan
+    from pycontain.runtime.init import Stdio
+    from pycontain.runtime.settings import Settings
+    from pycontain.runtime.state import Entry
+    from pycontain.spec.seccomp import LinuxSeccomp
+
+UNCONFINED = "unconfined"
+DEFAULT = "default"
+
+
+class Assembly(Record):
+    """A container of which everything but its processes has been made. ``note`` is a line for the user, or ""."""
+
+    entry: Entry
+    prepared: Prepared
+    plan: Plan
+    cgroup: Cgroup
+    note: str
+
+    def maker(self, stdio: Stdio, *, tied: bool, forget: Callable[[], None]) -> Maker:
+        """Return the maker of this container's processes."""
+        staging = f"{self.entry.directory}/trees"
+        os.makedirs(staging, 0o700, exist_ok=True)
+        return Maker(
+            self.plan,
+            journal=self.entry.journal,
+            cgroup=self.cgroup if self.cgroup.paths.exists else None,
+            stdio=stdio,
+            staging=staging,
+            tied=tied,
+            forget=forget,
+        )
+
+
+def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: bool = True) -> Assembly:
+    """Return the container, ready for its processes; ``shift`` false takes the fallback of the user namespace.
+
+    Raises:
+        PycontainError: what cannot be had; the caller undoes what was made.
+    """
+    privileged, kernel = probe.is_privileged(), probe.kernel_version()
+    if shift:
+        userns, note = users.decide(entry, prepared, privileged=privileged, kernel=kernel)
+    else:
+        userns, note = users.fall_back(prepared, f"owners cannot be shifted on the file system of {prepared.root.path}")
+    plan, cgroup, limits, devices = _compile(prepared, userns, privileged=privileged, kernel=kernel)
+    _make_layers(entry, prepared, userns, privileged=privileged)
+    _write_files(entry, prepared, userns, privileged=privileged)
+    if prepared.volumes:
+        _provide_volumes(settings, entry, prepared)
+    if cgroup.paths.exists:
+        cgroup.create(lambda path: entry.journal.intend(journal.CGROUP, path), limits)
+        cgroup.apply(limits, devices)
+    return Assembly(entry, prepared, plan, cgroup, note)
+
+
+def preview(prepared: Prepared) -> tuple[Plan, str]:
+    """Return the plan that :func:`assemble` would follow, and a note or ""; nothing is made or claimed.
+
+    Raises:
+        PycontainError: what this host cannot do.
+    """
+    privileged, kernel = probe.is_privileged(), probe.kernel_version()
+    userns, note = users.preview(prepared, privileged=privileged, kernel=kernel)
+    return _compile(prepared, userns, privileged=privileged, kernel=kernel)[0], note
+
+
+def _compile(
+    prepared: Prepared, userns: UserNamespace, *, privileged: bool, kernel: tuple[int, int]
+) -> tuple[Plan, Cgroup, tuple[Setting, ...], DeviceFilter | None]:
+    """Return the plan, the cgroup that is to be, and its limits, all of which this host can enforce."""
+    facts = HostFacts(
+        kernel=kernel,
+        arch=probe.architecture(),
+        privileged=privileged,
+        userns=userns,
+        last_capability=probe.last_capability(),
+    )
+    cgroup = Cgroup(locate(host.usable(host.probe_host()), prepared.spec.linux.cgroups_path or ""))
+    limits, devices = _check_limits(cgroup, prepared)
+    facts = facts.replace(cgroup_trees=_cgroup_trees(cgroup.paths))
+    seccomp, flags = _filter(prepared, facts)
+    plan = compile_plan(
+        prepared.spec,
+        prepared.root,
+        facts,
+        seccomp=seccomp,
+        seccomp_flags=flags,
+        keyring=f"_ses.{prepared.id[:12]}",
+        preserve_fds=prepared.preserve_fds,
+    )
+    return plan, cgroup, limits, devices
+
+
+def make_log_directory(settings: Settings, entry: Entry) -> None:
+    """Make the directory of the container's log."""
+    path = f"{settings.data}/logs/{entry.id}"
+    entry.journal.intend(journal.DIRECTORY, path)
+    try:
+        os.makedirs(path, 0o700, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: {(error.strerror or '').lower()}", hint="choose another place: --root DIR"
+        ) from error
+
+
+def _provide_volumes(settings: Settings, entry: Entry, prepared: Prepared) -> None:
+    """Make the volumes; anonymous ones of a container that removes itself go with it."""
+    from pycontain.engine import volumes
+
+    for use in prepared.volumes:
+        if use.anonymous and prepared.state_options["remove"]:
+            entry.journal.intend(journal.DIRECTORY, f"{volumes.directory_of(settings)}/{use.name}")
+    volumes.provide(settings, prepared.volumes, prepared.root)
+
+
+def _check_limits(cgroup: Cgroup, prepared: Prepared) -> tuple[tuple[Setting, ...], DeviceFilter | None]:
+    """Return what to write, after everything that this host cannot enforce has been an error."""
+    resources = prepared.spec.linux.resources
+    if resources is None:
+        return (), None
+    devices = None
+    if resources.devices and probe.is_privileged():
+        # Without privilege there are no nodes but those of the host that are bound: nothing to filter.
+        from pycontain.cgroups.devices import DeviceFilter
+        from pycontain.plan.device_filter import build, normalize
+
+        rules = normalize(resources.devices)
+        devices = DeviceFilter(rules, build(rules))
+    return cgroup.check(resources, devices), devices
+
+
+def _cgroup_trees(paths: CgroupPaths) -> tuple[tuple[str, str], ...]:
+    """Return what the container sees below /sys/fs/cgroup: (name, host directory); name "" for pure v2."""
+    if not paths.v1:
+        return (("", paths.unified),) if paths.unified else ()
+    trees = [(controller, path) for controller, path in paths.v1.items()]
+    if paths.unified:
+        trees.append(("unified", paths.unified))
+    return tuple(trees)
+
+
+def _filter(prepared: Prepared, facts: HostFacts) -> tuple[bytes | None, int]:
+    """Return the compiled seccomp filter and its flags."""
+    if prepared.seccomp == UNCONFINED:
+        return None, 0
+    from pycontain.plan.seccomp import compile_filter
+    from pycontain.plan.seccomp_tables import native_arch
+
+    arch = native_arch(facts.arch)
+    compiled = compile_filter(_profile(prepared, arch, facts.kernel), arch)
+    return compiled.program, compiled.flags
+
+
+def _profile(prepared: Prepared, arch: str, kernel: tuple[int, int]) -> LinuxSeccomp:
+    process = prepared.spec.process
+    held = process.capabilities.bounding if process is not None and process.capabilities is not None else ()
+    if prepared.seccomp == DEFAULT:
+        from pycontain.plan.seccomp_profile import default_profile
+
+        return default_profile(frozenset(held), arch, kernel)
+    from pycontain.plan.seccomp_load import load_profile
+
+    path = prepared.seccomp
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--security-opt: seccomp={path}: {getattr(error, 'strerror', None) or error}") from error
+    return load_profile(text, caps=frozenset(held), arch=arch, kernel=kernel, source=path)
+
+
+def _make_layers(entry: Entry, prepared: Prepared, userns: UserNamespace, *, privileged: bool) -> None:
+    """Make the directories of the container's overlays; the upper one gets the root's mode and shifted owner."""
+    top = prepared.root.overlay
+    if not top:
+        return
+    entry.journal.intend(journal.DIRECTORY, top)
+    names = [("root", prepared.root.path)]
+    if prepared.root.kind != DIRECTORY:
+        names += [(f"system{number}", mount.path) for number, mount in enumerate(prepared.root.mounts)]
+    try:
+        for name, source in names:
+            status = os.stat(source)
+            os.makedirs(f"{top}/{name}/work", 0o700, exist_ok=True)
+            upper = f"{top}/{name}/upper"
+            try:
+                os.mkdir(upper, 0o700)
+            except FileExistsError:
+                continue
+            os.chmod(upper, stat.S_IMODE(status.st_mode))
+            if privileged:
+                _chown_shifted(upper, status, userns)
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename or top}: {(error.strerror or '').lower()}", hint="choose another place: --root DIR"
+        ) from error
+
+
+def _chown_shifted(path: str, status: os.stat_result, userns: UserNamespace) -> None:
+    if userns.idmap:
+        uid, gid = userns.host_uid(status.st_uid), userns.host_gid(status.st_gid)
+        os.chown(path, max(uid, userns.host_uid(0)), max(gid, userns.host_gid(0)))
+    else:
+        os.chown(path, status.st_uid, status.st_gid)
+
+
+def _write_files(entry: Entry, prepared: Prepared, userns: UserNamespace, *, privileged: bool) -> None:
+    """Write /etc/hosts and its like, owned by the container's root."""
+    if not prepared.files:
+        return
+    directory = f"{entry.directory}/files"
+    os.makedirs(directory, 0o700, exist_ok=True)
+    for file in prepared.files:
+        path = entry.write_file(f"files/{file.name}", file.text, file.mode)
+        if privileged:
+            os.chown(path, userns.host_uid(0), userns.host_gid(0))

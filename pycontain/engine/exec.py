@@ -1,0 +1,122 @@
+"""``exec``: one more process in a running container, under the same confinement as its init. [lean]"""
+
+from __future__ import annotations
+
+import os
+
+from pycontain import lean_json
+from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
+from pycontain.engine import capabilities, direct
+from pycontain.engine.making import FILTER
+from pycontain.engine.surroundings import identify
+from pycontain.errors import SpecError, StoreError, WrongState
+from pycontain.plan.process import compile_process
+from pycontain.runtime import create, probe, processes, state
+from pycontain.runtime.init import Stdio
+from pycontain.runtime.join import Joiner
+from pycontain.runtime.state import Store
+from pycontain.spec.decode import decode
+from pycontain.spec.process import Capabilities, User
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontain.engine.options import ExecOptions
+    from pycontain.plan.process import ProcessPlan
+    from pycontain.runtime.create import Created
+    from pycontain.runtime.settings import Settings
+    from pycontain.runtime.state import Entry
+    from pycontain.spec.process import Process
+
+
+def execute(settings: Settings, options: ExecOptions) -> int:
+    """Run a command in a container and return its exit code; 0 at once when detached.
+
+    Raises:
+        WrongState: the container does not run, or is paused.
+        ExecError: the command cannot be executed.
+    """
+    entry = Store(settings).find(options.container)
+    saved = entry.load()
+    status = entry.status(saved)
+    name = options.container
+    if status == state.PAUSED:
+        raise WrongState(f"container {name} is paused", hint=f"let it go on first: pycontain unpause {name}")
+    if status != state.RUNNING:
+        raise WrongState(f"container {name} is not running", hint=f"start it: pycontain start {name}")
+    pidfd = processes.open_pidfd(saved.pid, saved.pid_start)
+    if pidfd is None:
+        raise WrongState(f"container {name} has just ended")
+    process = _process(entry, saved.pid, options)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    stdio = Stdio(null, null, null) if options.detach else Stdio(0 if options.interactive else null, 1, 2)
+    cgroup = Cgroup(CgroupPaths(**saved.cgroup)) if saved.cgroup else None
+    created = Joiner(saved.pid, pidfd, process, stdio, cgroup if cgroup and cgroup.paths.exists else None).create()
+    for fd in (null, pidfd):
+        os.close(fd)
+    return _attend(created, process, options)
+
+
+def _attend(created: Created, process: ProcessPlan, options: ExecOptions) -> int:
+    if options.detach:
+        create.start(created, process)
+        return 0
+    if process.terminal:
+        from pycontain.engine import terminal
+
+        return terminal.attend(created, process, options)
+    create.start(created, process)
+    exit_code, _signal = direct.attend(created, sig_proxy=True)
+    return exit_code
+
+
+def _process(entry: Entry, pid: int, options: ExecOptions) -> ProcessPlan:
+    """Return the command under the container's own confinement, from the configuration it was made with."""
+    path = f"{entry.directory}/config.json"
+    try:
+        with open(path, encoding="utf-8") as file:
+            spec, _ = decode(lean_json.loads(file.read(), source=path), source=path)
+    except (OSError, SpecError) as error:
+        raise StoreError(f"{path}: {error}", hint="make the container again") from error
+    base = spec.process
+    if base is None:
+        raise StoreError(f"{path}: has no process", hint="make the container again")
+    user = options.user or f"{base.user.uid}:{base.user.gid}"
+    identity = identify(f"/proc/{pid}/root", user, ())
+    groups = identity.additional_gids if options.user else base.user.additional_gids
+    process = base.replace(
+        args=options.command,
+        env=_environment(base, options, identity.home),
+        cwd=options.workdir or base.cwd,
+        terminal=options.tty,
+        user=User(identity.uid, identity.gid, base.user.umask, groups),
+    )
+    seccomp = None if options.privileged else _filter(entry)
+    last = probe.last_capability()
+    if options.privileged:
+        names = capabilities.effective((), (), privileged=True)
+        everything = Capabilities(bounding=names, effective=names, permitted=names)
+        process = process.replace(capabilities=everything, no_new_privileges=False)
+    return compile_process(process, last_capability=last, seccomp=seccomp, preserve_fds=options.preserve_fds)
+
+
+def _environment(base: Process, options: ExecOptions, home: str) -> tuple[str, ...]:
+    variables = {entry.partition("=")[0]: entry for entry in base.env}
+    if options.user:
+        variables["HOME"] = f"HOME={home}"
+    if options.tty:
+        variables.setdefault("TERM", "TERM=xterm")
+    for entry in options.env:
+        name, equals, _ = entry.partition("=")
+        if equals:
+            variables[name] = entry
+        else:
+            variables.pop(name, None)
+    return tuple(variables.values())
+
+
+def _filter(entry: Entry) -> bytes | None:
+    try:
+        with open(f"{entry.directory}/{FILTER}", "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,161 @@
+"""Undo a container from its journal: whatever was begun, by whoever, at whatever point it stopped. Idempotent."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import time
+
+from pycontain.cgroups import tree
+from pycontain.errors import HostError, StoreError
+from pycontain.kernel import _sys
+from pycontain.kernel.constants import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV
+from pycontain.runtime import idranges, journal, processes
+from pycontain.runtime.settings import USERNS_CLAIMS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontain.runtime.state import Entry
+
+SIGKILL = 9
+GONE_WITHIN_S = 10.0
+EMPTY_WITHIN_S = 5.0
+_STAY = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
+
+
+def undo(entry: Entry) -> None:
+    """Remove everything that the journal names, then the container's directory and name; the lock is held.
+
+    Raises:
+        HostError: a process does not die, or a cgroup does not go; the rest is done, and a second call goes on.
+        StoreError: a directory cannot be removed.
+    """
+    intents = undo_made(entry)
+    for kind, *words in intents:
+        if kind == journal.NAME:
+            entry.store.release_name(words[0], entry.id)
+    remove_tree(entry.directory)
+
+
+def undo_made(entry: Entry) -> list[tuple[str, ...]]:
+    """Remove everything that the journal names but the container itself, and return the journal's intents."""
+    intents = entry.journal.load()
+    kill(entry, intents)
+    for kind, *words in reversed(intents):
+        if kind == journal.DIRECTORY:
+            remove_tree(words[0])
+        elif kind == journal.USERNS:
+            idranges.release(USERNS_CLAIMS, int(words[0]), entry.directory)
+    cgroups = [words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP]
+    tree.remove(cgroups, EMPTY_WITHIN_S)
+    for path in {os.path.dirname(path) for path in cgroups}:
+        _remove_shared(path)
+    return intents
+
+
+def _remove_shared(path: str) -> None:
+    """Remove the cgroup above all containers and that of the monitors, if nobody is left in them."""
+    try:
+        for child in (f"{path}/monitors", path):
+            if os.path.isdir(child):
+                os.rmdir(child)
+    except OSError:
+        pass  # others are in it; whoever makes the next container makes it again
+
+
+def kill(entry: Entry, intents: list[tuple[str, ...]] | None = None) -> None:
+    """Kill every process of the container: its cgroups' and those that the journal names; return when they are gone.
+
+    Raises:
+        HostError: one is still there after 10 s.
+    """
+    if intents is None:
+        intents = entry.journal.load()
+    for kind, *words in intents:
+        if kind == journal.CGROUP:
+            _kill_cgroup(words[0])
+    waiting = []
+    for kind, *words in intents:
+        if kind == journal.PROCESS:
+            pidfd = processes.open_pidfd(int(words[0]), int(words[1]))
+            if pidfd is not None:
+                waiting.append((pidfd, words[0]))
+    try:
+        for pidfd, _ in waiting:
+            try:
+                _sys.pidfd_send_signal(pidfd, SIGKILL, 0)
+            except ProcessLookupError:
+                pass
+        _await(waiting)
+    finally:
+        for pidfd, _ in waiting:
+            os.close(pidfd)
+
+
+def _await(waiting: list[tuple[int, str]]) -> None:
+    deadline = time.monotonic() + GONE_WITHIN_S
+    for pidfd, pid in waiting:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise HostError(
+                f"process {pid} of the container does not end",
+                hint="it may wait for a file system or device that hangs (state D in ps); try again later",
+            )
+
+
+def _kill_cgroup(path: str) -> None:
+    try:
+        fd = os.open(f"{path}/cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # a v1 hierarchy, or gone
+    try:
+        os.write(fd, b"1")
+    except OSError:
+        pass  # removed meanwhile
+    finally:
+        os.close(fd)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory with all below it, by descriptor; one that is gone is no error.
+
+    Never follows a link and never enters a mount: what is mounted somewhere below is not ours to remove.
+
+    Raises:
+        StoreError: something in it cannot be removed.
+    """
+    parent, name = os.path.split(path)
+    try:
+        fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _remove_entry(fd, name)
+    except OSError as error:
+        raise StoreError(
+            f"remove {path}: {(error.strerror or '').lower()}", hint="pycontain prune tries again"
+        ) from error
+    finally:
+        os.close(fd)
+
+
+def _remove_entry(parent: int, name: str) -> None:
+    try:
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        os.unlink(name, dir_fd=parent)
+        return
+    # work directories of an overlay have mode 0, and a rootless container's directories may be closed to their owner
+    if status.st_mode & 0o700 != 0o700:
+        os.chmod(name, 0o700, dir_fd=parent)
+    fd = _sys.openat2(parent, name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0, _STAY)
+    try:
+        for child in os.listdir(fd):
+            _remove_entry(fd, child)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=parent)
