@@ -20,6 +20,9 @@ RESIDENT_CGROUPS = ("pycontain", "pycontain/monitors")
 
 RUN_DIRECTORY = Path("/run/pycontain")
 
+#: Length of an id as people see it.
+SHORT = 12
+
 
 def take() -> Picture:
     """Return a picture of the host as this process sees it."""
@@ -49,6 +52,23 @@ def left_since(before: Picture, grace_s: float = GRACE_S) -> list[str]:
         time.sleep(pause_s)
         pause_s = min(pause_s * 2, 0.2)
     return found
+
+
+def without_foreign(lines: list[str], own: tuple[str, ...]) -> list[str]:
+    """Return ``lines`` without those about containers whose claim names a state directory outside of ``own``.
+
+    For a machine on which others use the program at the same time. Containers without a user namespace of their own
+    have no claim; they still look like leaks.
+    """
+    foreign = set()
+    for claim in _files(RUN_DIRECTORY / "userns"):
+        try:
+            owner = Path(claim).read_text().strip()
+        except OSError:
+            continue  # released meanwhile
+        if owner and not owner.startswith(own):
+            foreign |= {owner.rpartition("/")[2][:SHORT], claim}
+    return [line for line in lines if not any(word in line for word in foreign)]
 
 
 def _mounts() -> dict[str, str]:
@@ -100,7 +120,12 @@ def _processes() -> Iterator[tuple[str, str, bool]]:
         named = comm.startswith("pycontain") or any(_is_program(word) for word in command[:8])
         ours = int(parent) == me or "/pycontain" in cgroup or named
         start = rest[17]  # field 22 of proc(5): a reused pid has another one
-        yield f"{pid}@{start}", f"pid {pid} ({comm}) {' '.join(command).strip()}", ours
+        yield f"{pid}@{start}", f"pid {pid} ({comm}) {' '.join(command).strip()} {_last(cgroup)}", ours
+
+
+def _last(cgroups: str) -> str:
+    """Return the path in the last line of /proc/PID/cgroup: the version 2 hierarchy's, where there is one."""
+    return cgroups.strip().rpartition("::")[2].rpartition("\n")[2]
 
 
 def _is_program(word: str) -> bool:
@@ -111,9 +136,10 @@ def _namespaces() -> Iterator[tuple[str, str]]:
     for pid in _pids():
         try:
             comm = Path("/proc", pid, "comm").read_text().strip()
+            cgroup = _last(Path("/proc", pid, "cgroup").read_text())
             for name in os.listdir(f"/proc/{pid}/ns"):
                 inode = os.readlink(f"/proc/{pid}/ns/{name}")
-                yield inode, f"{inode} held by pid {pid} ({comm})"
+                yield inode, f"{inode} held by pid {pid} ({comm}) {cgroup}"
         except OSError:
             continue  # gone meanwhile, or not ours to look at
 
