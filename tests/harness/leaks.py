@@ -6,6 +6,7 @@ A picture is ``{kind: {key: description}}``. Keys survive the reuse of a pid or 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,12 @@ Picture = dict[str, dict[str, str]]
 #: How long asynchronous teardown (a network namespace, a cgroup's last process) may take, in seconds.
 GRACE_S = 2.0
 
-#: Directories that the program makes once and keeps, below the caller's cgroup in each hierarchy.
-RESIDENT_CGROUPS = ("pycontain", "pycontain/monitors")
+#: Directories that all containers share; what is left in them shows as a process or as a directory below.
+SHARED_CGROUPS = ("/pycontain", "/pycontain/monitors")
 
 RUN_DIRECTORY = Path("/run/pycontain")
+
+_ID = re.compile(r"[0-9a-f]{64}")
 
 #: Length of an id as people see it.
 SHORT = 12
@@ -39,9 +42,14 @@ def take() -> Picture:
 
 
 def new_since(before: Picture, after: Picture | None = None) -> list[str]:
-    """Return one line for each thing of ``after`` (default: now) that ``before`` does not have."""
+    """Return one line for each thing of ``after`` (default: now) that ``before`` does not have.
+
+    What a container that was there before does meanwhile is not counted.
+    """
     after = take() if after is None else after
-    return [f"{kind}: {text}" for kind in after for key, text in after[kind].items() if key not in before[kind]]
+    lines = [f"{kind}: {text}" for kind in after for key, text in after[kind].items() if key not in before[kind]]
+    old = {name for path in before["cgroup"] if _ID.fullmatch(name := path.rpartition("/")[2])}
+    return [line for line in lines if not any(container in line for container in old)]
 
 
 def left_since(before: Picture, grace_s: float = GRACE_S) -> list[str]:
@@ -87,16 +95,8 @@ def _cgroups() -> Iterator[tuple[str, str]]:
         mount = left.split()[4]
         for directory, _, _ in os.walk(mount):
             below = directory[len(mount) :]
-            if "pycontain" in below and not (below.endswith(RESIDENT_CGROUPS) and not _first(directory)):
+            if "pycontain" in below and not below.endswith(SHARED_CGROUPS):
                 yield directory, directory
-
-
-def _first(cgroup: str) -> str:
-    """Return the first pid in ``cgroup``, or an empty string; a cgroup that has just gone is empty."""
-    try:
-        return Path(cgroup, "cgroup.procs").read_text().partition("\n")[0]
-    except OSError:
-        return ""
 
 
 def _pids() -> list[str]:
