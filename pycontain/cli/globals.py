@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pycontain.cli.table import flag, value
+from pycontain.engine.messages import LEVELS
 from pycontain.engine.suggest import closest
 from pycontain.errors import UsageError
 from pycontain.runtime import settings
@@ -11,7 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 MANAGERS = ("auto", "systemd", "cgroupfs")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -114,9 +115,11 @@ def doctor(settings: Settings, form: str, rootfs: str | None) -> int:
 
 def command(name: str) -> click.Command:
     """Return the click command of that name."""
-    callback = {"version": version, "info": info, "doctor": doctor}[name]
+    callbacks: dict[str, Callable[..., Any]] = {"version": version, "info": info, "doctor": doctor}
     params: list[click.Parameter] = [_FORMAT]
     if name == "doctor":
         params.append(click.Argument(["rootfs"], required=False, metavar="[ROOTFS]"))
     settings = {"help_option_names": ["--help"]}
-    return click.Command(name, callback=callback, params=params, help=COMMANDS[name][1], context_settings=settings)
+    return click.Command(
+        name, callback=callbacks[name], params=params, help=COMMANDS[name][1], context_settings=settings
+    )

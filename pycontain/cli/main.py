@@ -15,6 +15,7 @@ from pycontain.cli.commands import COMMANDS
 from pycontain.cli.globals import GLOBAL_OPTIONS, load_settings
 from pycontain.cli.running import VERBS
 from pycontain.cli.table import parse
+from pycontain.engine.messages import Messages
 from pycontain.engine.suggest import closest
 from pycontain.errors import PycontainError, UsageError
 
@@ -106,32 +107,17 @@ def _report(error: BaseException, place: _Place) -> int:
         message = f"internal error: {type(error).__name__}: {error}"
         hint = "" if debug else "details: pycontain --log-level debug …; please report this"
         code = INTERNAL_ERROR
-    try:
-        if debug:
-            import traceback
-
-            traceback.print_exception(error)
-        _write(message, hint, place)
-    except OSError:
-        pass  # standard error is closed or full: the exit code is all that is left to say
+    if debug:
+        _write_traceback(error)
+    prefix = f"pycontain: {place.command}" if place.command else "pycontain"
+    Messages(prefix, "error", place.values.get("log_format", "text")).error(message, hint)
     return code
 
 
-def _write(message: str, hint: str, place: _Place) -> None:
-    """Write one message to standard error in the form that --log-format asks for."""
-    where = f"{place.command}: " if place.command else ""
-    message = " ".join(message.split("\n"))
-    if place.values.get("log_format") == "json":
-        import time
+def _write_traceback(error: BaseException) -> None:
+    import traceback
 
-        from pycontain import lean_json
-
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        fields = {"level": "error", "time": stamp, "msg": f"{where}{message}", "hint": hint}
-        text = lean_json.dumps(fields) + "\n"
-    else:
-        text = f"pycontain: {where}{message}\n" + (f"hint: {hint}\n" if hint else "")
-    sys.stderr.flush()
-    data = text.encode("utf-8", "backslashreplace")
-    while data:
-        data = data[os.write(2, data) :]
+    try:
+        traceback.print_exception(error)
+    except OSError:
+        pass  # standard error is closed or full: the exit code is all that is left to say

@@ -92,7 +92,7 @@ def generate(options: RunOptions, around: Surroundings) -> Prepared:
     spec = Spec(
         oci_version=OCI_VERSION_MAX,
         root=Root(around.root.path, options.readonly),
-        process=_process(options, around, hostname),
+        process=_process(options, around, hostname, userns),
         hostname=hostname if options.uts == namespaces.PRIVATE else None,
         domainname=options.domainname or None,
         mounts=mounts.merge(base, user_mounts, mounts.init_mount(around.init_program, INIT_PATH)),
@@ -206,8 +206,14 @@ def _environment(options: RunOptions, around: Surroundings, hostname: str) -> tu
     return tuple(variables.values())
 
 
-def _process(options: RunOptions, around: Surroundings, hostname: str) -> Process:
-    names = capabilities.effective(options.cap_add, options.cap_drop, privileged=options.privileged)
+def _process(options: RunOptions, around: Surroundings, hostname: str, userns: str | tuple[int, int, int]) -> Process:
+    names = capabilities.effective(
+        options.cap_add,
+        options.cap_drop,
+        privileged=options.privileged,
+        # whoever makes a user namespace has every capability in it
+        available=around.capabilities if userns == namespaces.HOST else -1,
+    )
     chosen = options.security
     args = (options.entrypoint, *options.command) if options.entrypoint else options.command
     if options.init:

@@ -35,8 +35,7 @@ def default_mounts(options: RunOptions, around: Surroundings, *, limited: bool) 
     """Return the mounts that every container has, in order.
 
     ``limited``: the container has a user namespace of its own. There the kernel refuses new instances of file systems
-    that show a namespace of the host; compile then binds the host's, recursively and read-only, as is done here with
-    those that it cannot tell.
+    that show a namespace of the host; the host's are bound instead, recursively and read-only.
     """
     access = "rw" if options.privileged else "ro"
     cgroup = Mount("/sys/fs/cgroup", "cgroup", "cgroup", (access, *_QUIET))
@@ -44,24 +43,31 @@ def default_mounts(options: RunOptions, around: Surroundings, *, limited: bool) 
         view = ("rbind", "rw", "rslave", *_QUIET) if options.privileged and not limited else _HOST_VIEW
         cgroup = Mount("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", view)
     return (
-        Mount("/proc", "proc", "proc", _QUIET),
+        _host_view("/proc") if limited and options.pid == namespaces.HOST else Mount("/proc", "proc", "proc", _QUIET),
         Mount("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k")),
         Mount(
             "/dev/pts", "devpts", "devpts", ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
         ),
-        Mount("/sys", "sysfs", "sysfs", (*_QUIET, access)),
+        _host_view("/sys")
+        if limited and options.network == namespaces.HOST
+        else Mount("/sys", "sysfs", "sysfs", (*_QUIET, access)),
         cgroup,
         *_ipc_mounts(options, around, limited=limited),
         *_file_mounts(options, around),
     )
 
 
+def _host_view(path: str) -> Mount:
+    return Mount(path, "bind", path, _HOST_VIEW)
+
+
 def _ipc_mounts(options: RunOptions, around: Surroundings, *, limited: bool) -> tuple[Mount, ...]:
     """Return /dev/mqueue and /dev/shm: own, the host's, or those of the container that is joined."""
     mqueue = Mount("/dev/mqueue", "mqueue", "mqueue", _QUIET)
     if options.ipc == namespaces.HOST:
-        shm = Mount("/dev/shm", "bind", "/dev/shm", _HOST_VIEW if limited else ("rbind", "rslave", *_QUIET))
-        return (mqueue, shm) if around.mqueue or not limited else (shm,)
+        if not limited:
+            return mqueue, Mount("/dev/shm", "bind", "/dev/shm", ("rbind", "rslave", *_QUIET))
+        return (_host_view("/dev/mqueue"), _host_view("/dev/shm")) if around.mqueue else (_host_view("/dev/shm"),)
     if options.ipc.startswith(namespaces.CONTAINER):
         # In the other container's mount namespace: whoever opens this must enter that first.
         source = f"/proc/{around.peers[options.ipc].pid}/root/dev/shm"

@@ -14,6 +14,7 @@ from pycontain.engine.hostroot import system_mounts
 from pycontain.engine.names import new_id
 from pycontain.engine.users import Identity
 from pycontain.errors import HostError, UsageError, WrongState
+from pycontain.kernel import _sys
 from pycontain.plan.rootfs import DIRECTORY, HOST, HOST_PUBLIC, RootSource
 from pycontain.record import Record
 from pycontain.runtime import state
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _THERMAL = "/sys/devices/system/cpu/cpu{}/thermal_throttle"
 # Source: moby/moby daemon/pkg/oci/devices: what a privileged container is not given of the host's /dev
-_NO_DEVICES = frozenset(("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console"))
+_NO_DEVICES = frozenset(("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console", "ptmx"))
 
 
 class Peer(Record):
@@ -50,7 +51,7 @@ class Surroundings(Record):
     ``directory`` is the container's state directory, ``data`` the data directory. ``devices`` are host devices with
     their place inside; ``numbers`` the (major, minor) of devices with a rate limit, by path. ``volume_names`` has a
     name for each mount of kind VOLUME in order. ``thermal`` are paths to mask. ``peers`` are keyed by mode
-    (``container:NAME``).
+    (``container:NAME``). ``capabilities`` is the mask of those that this process has.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Surroundings(Record):
     selinux: bool = False
     peers: dict[str, Peer] = {}  # noqa: RUF012
     init_program: str = ""
+    capabilities: int = -1
 
 
 def gather(settings: Settings, options: RunOptions, container_id: str, name: str) -> Surroundings:
@@ -111,6 +113,7 @@ def gather(settings: Settings, options: RunOptions, container_id: str, name: str
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
         peers={mode: _peer(settings, mode) for mode in namespaces.joined_modes(options)},
         init_program=_init_program() if options.init else "",
+        capabilities=_sys.capget()[1],
     )
 
 

@@ -237,7 +237,7 @@ def start_error(data: bytes, process: ProcessPlan) -> PycontainError:
     """Return the error in a message that came instead of the end of file after START."""
     if data[:1] == EXEC_FAILED and len(data) == 9:
         _, number, step = struct.unpack("=cii", data)
-        return exec_error(process, number, step)
+        return exec_error(process.argv[0], process.paths, number, step)
     if data[:1] == FAILED:
         return from_fields(decode(data))
     return StageError("init said something that is no message", stage="init")

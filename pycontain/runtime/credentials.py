@@ -60,20 +60,19 @@ def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
     )
 
 
-def exec_error(process: ProcessPlan, number: int, step: int) -> ExecError:
+def exec_error(program: str, paths: tuple[str, ...], number: int, step: int) -> ExecError:
     """Return the error for finish()'s record: errno, and the index of the path or a negative step.
 
     The texts follow docker's, which programs match on; the exit codes are those of shells: 127 not found, 126 else.
     """
-    program = process.argv[0]
-    if step < 0 or step >= len(process.paths):
+    if step < 0 or step >= len(paths):
         what = {-1: "reset signals", -2: "close descriptors", -3: "load the seccomp filter"}.get(step, "finish")
         hint = "the profile needs CAP_SYS_ADMIN or no-new-privileges" if step == -3 and number == errno.EACCES else ""
         return ExecError(f"{what}: {os.strerror(number)}", hint=hint)
-    path = process.paths[step]
+    path = paths[step]
     if number in (errno.ENOENT, errno.ENOTDIR):
         if "/" not in program:
-            where = ", ".join(candidate.rpartition("/")[0] for candidate in process.paths)
+            where = ", ".join(candidate.rpartition("/")[0] for candidate in paths)
             return ExecError(f"{program}: executable file not found in $PATH", hint=f"looked in {where}", exit_code=127)
         return ExecError(
             f"{program}: no such file or directory",
