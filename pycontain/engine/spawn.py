@@ -67,7 +67,7 @@ def explain(settings: Settings, options: RunOptions) -> int:
 
     container_id = names.new_id()
     prepared = generate.prepare(settings, options, container_id, options.name or names.random_name(0))
-    plan, note = assembly.preview(prepared)
+    plan, note = assembly.preview(settings, prepared)
     for line in (*prepared.notes, note):
         if line:
             of(settings).warning(line)
