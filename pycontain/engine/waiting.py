@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 
-from pycontain.errors import NotFound
+from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
+from pycontain.errors import HostError, NotFound, PycontainError
 from pycontain.runtime.settings import Settings
 from pycontain.runtime.state import CREATED, PAUSED, RUNNING, STOPPED, Entry, Store
 
@@ -24,6 +25,25 @@ LOCK_PATIENCE_S = 60.0
 def entry_of(late: LateOptions, container_id: str) -> Entry:
     """Return the entry of a monitor's container."""
     return Entry(Store(Settings(**late.settings)), container_id)
+
+
+def cgroup_of(entry: Entry) -> Cgroup | None:
+    """Return the container's cgroup, or None where it has none or its state is not to be had."""
+    try:
+        paths = CgroupPaths(**entry.load().cgroup)
+    except (PycontainError, TypeError):
+        return None
+    return Cgroup(paths) if paths.exists else None
+
+
+def clear(cgroup: Cgroup) -> bool:
+    """Kill what is left in a container's cgroup, and return whether the kernel killed for want of memory there."""
+    try:
+        oom_killed = cgroup.oom_kills() > 0
+        cgroup.kill()
+    except (OSError, HostError):
+        return False  # gone, or processes that do not die: rm tells
+    return oom_killed
 
 
 def patient_lock(entry: Entry) -> Lock | None:
