@@ -10,6 +10,7 @@ from pycontain.engine import capabilities, direct
 from pycontain.engine.making import FILTER
 from pycontain.engine.surroundings import identify
 from pycontain.errors import SpecError, StoreError, WrongState
+from pycontain.plan.facts import USERNS_SINGLE
 from pycontain.plan.process import compile_process
 from pycontain.runtime import create, probe, processes, state
 from pycontain.runtime.init import Stdio
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pycontain.plan.process import ProcessPlan
     from pycontain.runtime.create import Created
     from pycontain.runtime.settings import Settings
-    from pycontain.runtime.state import Entry
+    from pycontain.runtime.state import Entry, State
     from pycontain.spec.process import Process
 
 
@@ -46,7 +47,7 @@ def execute(settings: Settings, options: ExecOptions) -> int:
     pidfd = processes.open_pidfd(saved.pid, saved.pid_start)
     if pidfd is None:
         raise WrongState(f"container {name} has just ended")
-    process = _process(entry, saved.pid, options)
+    process = _process(entry, saved, options)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     stdio = Stdio(null, null, null) if options.detach else Stdio(0 if options.interactive else null, 1, 2)
     cgroup = Cgroup(CgroupPaths(**saved.cgroup)) if saved.cgroup else None
@@ -69,7 +70,7 @@ def _attend(created: Created, process: ProcessPlan, options: ExecOptions) -> int
     return exit_code
 
 
-def _process(entry: Entry, pid: int, options: ExecOptions) -> ProcessPlan:
+def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
     """Return the command under the container's own confinement, from the configuration it was made with."""
     path = f"{entry.directory}/config.json"
     try:
@@ -81,7 +82,7 @@ def _process(entry: Entry, pid: int, options: ExecOptions) -> ProcessPlan:
     if base is None:
         raise StoreError(f"{path}: has no process", hint="make the container again")
     user = options.user or f"{base.user.uid}:{base.user.gid}"
-    identity = identify(f"/proc/{pid}/root", user, ())
+    identity = identify(f"/proc/{saved.pid}/root", user, ())
     groups = identity.additional_gids if options.user else base.user.additional_gids
     process = base.replace(
         args=options.command,
@@ -96,7 +97,13 @@ def _process(entry: Entry, pid: int, options: ExecOptions) -> ProcessPlan:
         names = capabilities.effective((), (), privileged=True)
         everything = Capabilities(bounding=names, effective=names, permitted=names)
         process = process.replace(capabilities=everything, no_new_privileges=False)
-    return compile_process(process, last_capability=last, seccomp=seccomp, preserve_fds=options.preserve_fds)
+    return compile_process(
+        process,
+        last_capability=last,
+        seccomp=seccomp,
+        preserve_fds=options.preserve_fds,
+        groups=saved.userns.get("kind") != USERNS_SINGLE,
+    )
 
 
 def _environment(base: Process, options: ExecOptions, home: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from pycontain.engine import direct
+from pycontain.engine.messages import of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,12 +26,12 @@ def run(settings: Settings, options: RunOptions) -> int:
     if options.explain:
         return explain(settings, options)
     if options.remove and not options.detach and not options.tty and not options.attach:
-        return direct.run(settings, options, say)
+        return direct.run(settings, options, of(settings).warning)
     from pycontain.engine import attach, monitored
 
     entry, notes = monitored.make(settings, options)
     for note in notes:
-        say(note)
+        of(settings).warning(note)
     if options.detach:
         attach.start_detached(entry)
         os.write(1, f"{entry.id}\n".encode())
@@ -51,7 +52,7 @@ def create(settings: Settings, options: RunOptions) -> str:
         return ""
     entry, notes = monitored.make(settings, options)
     for note in notes:
-        say(note)
+        of(settings).warning(note)
     return entry.id
 
 
@@ -66,14 +67,9 @@ def explain(settings: Settings, options: RunOptions) -> int:
 
     container_id = names.new_id()
     prepared = generate.prepare(settings, options, container_id, options.name or names.random_name(0))
-    plan, note = assembly.preview(prepared)
+    plan, note = assembly.preview(settings, prepared)
     for line in (*prepared.notes, note):
         if line:
-            say(line)
+            of(settings).warning(line)
     os.write(1, text(plan).encode("utf-8", "surrogateescape"))
     return 0
-
-
-def say(line: str) -> None:
-    """Tell the user something that is no error."""
-    os.write(2, f"pycontain: {line}\n".encode("utf-8", "backslashreplace"))

@@ -67,7 +67,7 @@ def _process(process: ProcessPlan) -> list[tuple[str, str]]:
     kept = [name for number, name in enumerate(capabilities.NAMES) if process.capabilities.bounding >> number & 1]
     rows = [
         (f"directory {process.cwd}", "process.cwd"),
-        (f"user {process.uid}:{process.gid}" + "".join(f",{gid}" for gid in process.groups), "process.user"),
+        (f"user {process.uid}:{process.gid}" + "".join(f",{gid}" for gid in process.groups or ()), "process.user"),
         (f"capabilities: {' '.join(kept) or 'none'}", "process.capabilities"),
     ]
     rows += [(f"{names[number]} {soft}:{hard}", "process.rlimits") for number, soft, hard in process.rlimits]

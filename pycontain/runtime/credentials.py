@@ -166,7 +166,8 @@ def _change_ids(process: ProcessPlan) -> None:
                 break  # the first number that this kernel does not know
     _sys.prctl(PR_SET_KEEPCAPS, 1)
     try:
-        _set_groups(process)
+        if process.groups is not None:
+            os.setgroups(process.groups)
         os.setresgid(process.gid, process.gid, process.gid)
         os.setresuid(process.uid, process.uid, process.uid)
     except OSError as error:
@@ -186,13 +187,3 @@ def _change_ids(process: ProcessPlan) -> None:
         if sets.ambient >> number & 1:
             _sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number)
     _sys.prctl(PR_SET_DUMPABLE, 0)
-
-
-def _set_groups(process: ProcessPlan) -> None:
-    try:
-        os.setgroups(process.groups)
-    except PermissionError:
-        # setgroups is denied in a user namespace that its owner made without privilege (user_namespaces(7)); the
-        # inherited groups then mean nothing inside, and asking for some is an error.
-        if process.groups:
-            raise
