@@ -285,9 +285,8 @@ class Monitor:
 
     def _clean_up(self, cgroup: Cgroup | None) -> None:
         """Remove the cgroup, and with --rm the container; what does not go is left to rm and prune."""
-        from pycontain.engine import monitors
+        from pycontain.engine import monitors, waiting
         from pycontain.errors import PycontainError
-        from pycontain.runtime import remove
 
         try:
             monitors.leave()
@@ -296,7 +295,7 @@ class Monitor:
             if self._options.remove:
                 entry = self._entry()
                 with entry.lock():
-                    remove.undo(entry)
+                    waiting.dispose(entry, volumes=True)
         except (OSError, PycontainError):
             pass
 

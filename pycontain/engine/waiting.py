@@ -10,7 +10,7 @@ import time
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.errors import HostError, NotFound, PycontainError
 from pycontain.runtime.settings import Settings
-from pycontain.runtime.state import CREATED, PAUSED, RUNNING, STOPPED, Entry, Store
+from pycontain.runtime.state import CREATED, RUNNING, STOPPED, Entry, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,6 +106,23 @@ def record_exit(entry: Entry, end: Exit, *, started_ns: int = 0, log: dict[str, 
             lock.release()
 
 
-def is_active(status: str) -> bool:
-    """Return whether a container of this status has a process that can be signalled."""
-    return status in (CREATED, RUNNING, PAUSED)
+def dispose(entry: Entry, *, volumes: bool) -> None:
+    """Remove a container whose lock is held; with ``volumes`` also the anonymous ones that nobody else uses.
+
+    Raises:
+        HostError: a process or cgroup of it does not go away.
+        StoreError: a directory cannot be removed.
+    """
+    from pycontain.runtime import remove
+
+    names: list[str] = []
+    if volumes:
+        try:
+            names = entry.load().options.get("anonymous_volumes", [])
+        except PycontainError:
+            pass  # no state, no volumes that are known; volume prune finds them
+    remove.undo(entry)
+    if names:
+        from pycontain.engine.volumes import forget
+
+        forget(entry.store.settings, names)
