@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 
 from pycontain.engine import direct
-from pycontain.engine.protocol import STDERR, STDIN, STDOUT
 from pycontain.engine.messages import of
+from pycontain.engine.protocol import STDERR, STDIN, STDOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run(settings: Settings, options: RunOptions) -> int:
 
     entry, notes = monitored.make(settings, options)
     for note in notes:
-        say(note)
+        of(settings).warning(note)
     with Connection(entry.directory) as connection:
         if not options.detach:
             return _run_attached(entry, connection, options)
@@ -58,7 +58,7 @@ def _run_attached(entry: Entry, connection: Connection, options: RunOptions) -> 
     if end is None:
         return 0
     if end.oom_killed:
-        say(direct.OOM_NOTE)
+        of(entry.store.settings).warning(direct.OOM_NOTE)
     return end.exit_code
 
 
