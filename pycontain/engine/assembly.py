@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pycontain.runtime.init import Stdio
     from pycontain.runtime.settings import Settings
     from pycontain.runtime.state import Entry
+    from pycontain.spec.runtime import Spec
     from pycontain.spec.seccomp import LinuxSeccomp
 
 UNCONFINED = "unconfined"
@@ -81,14 +82,13 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
         raise HostError(
             "--group-add: this user namespace has one group only", hint="give the user ranges in /etc/subuid and subgid"
         )
-    plan, cgroup, limits, devices = _compile(settings, prepared, userns, privileged=privileged, kernel=kernel)
+    plan, cgroup = _compile(settings, prepared, userns, privileged=privileged)
+    limits, devices = _check_limits(cgroup, prepared.spec)
     _make_layers(entry, prepared, userns, privileged=privileged)
     _write_files(entry, prepared, userns, privileged=privileged)
     if prepared.volumes:
         _provide_volumes(settings, entry, prepared)
-    if cgroup.paths.exists:
-        cgroup.create(lambda path: entry.journal.intend(journal.CGROUP, path), limits)
-        cgroup.apply(limits, devices)
+    _make_cgroup(entry, cgroup, limits, devices)
     return Assembly(entry, prepared, plan, cgroup, decided.note)
 
 
@@ -113,24 +113,15 @@ def preview(settings: Settings, prepared: Prepared) -> tuple[Plan, str]:
     privileged, kernel = probe.is_privileged(), probe.kernel_version()
     decided = users.decide(None, prepared, privileged=privileged, kernel=kernel)
     prepared = _place_layers(settings, prepared.replace(root=decided.root))
-    plan, *_ = _compile(settings, prepared, decided.namespace, privileged=privileged, kernel=kernel)
+    plan, cgroup = _compile(settings, prepared, decided.namespace, privileged=privileged)
+    _check_limits(cgroup, prepared.spec)
     return plan, decided.note
 
 
-def _compile(
-    settings: Settings, prepared: Prepared, userns: UserNamespace, *, privileged: bool, kernel: tuple[int, int]
-) -> tuple[Plan, Cgroup, tuple[Setting, ...], DeviceFilter | None]:
-    """Return the plan, the cgroup that is to be, and its limits, all of which this host can enforce."""
-    facts = HostFacts(
-        kernel=kernel,
-        arch=probe.architecture(),
-        privileged=privileged,
-        userns=userns,
-        last_capability=probe.last_capability(),
-    )
+def _compile(settings: Settings, prepared: Prepared, userns: UserNamespace, *, privileged: bool) -> tuple[Plan, Cgroup]:
+    """Return the plan and the cgroup that is to be."""
     cgroup = Cgroup(locate(host.usable(host.probe_host()), prepared.spec.linux.cgroups_path or ""))
-    limits, devices = _check_limits(cgroup, prepared)
-    facts = facts.replace(cgroup_trees=_cgroup_trees(cgroup.paths))
+    facts = facts_for(userns, cgroup, privileged=privileged)
     seccomp, flags = _filter(settings, prepared, facts)
     plan = compile_plan(
         prepared.spec,
@@ -138,10 +129,42 @@ def _compile(
         facts,
         seccomp=seccomp,
         seccomp_flags=flags,
-        keyring=f"_ses.{prepared.id[:12]}",
+        keyring=keyring_of(prepared.id),
         preserve_fds=prepared.preserve_fds,
     )
-    return plan, cgroup, limits, devices
+    return plan, cgroup
+
+
+def facts_for(userns: UserNamespace, cgroup: Cgroup, *, privileged: bool) -> HostFacts:
+    """Return the facts that the plan of a container with these users and this cgroup depends on."""
+    return HostFacts(
+        kernel=probe.kernel_version(),
+        arch=probe.architecture(),
+        privileged=privileged,
+        userns=userns,
+        last_capability=probe.last_capability(),
+        cgroup_trees=_cgroup_trees(cgroup.paths),
+    )
+
+
+def keyring_of(container_id: str) -> str:
+    """Return the name of a container's session keyring."""
+    return f"_ses.{container_id[:12]}"
+
+
+def make_cgroup(entry: Entry, cgroup: Cgroup, spec: Spec) -> None:
+    """Make the cgroup of a container and set its limits.
+
+    Raises:
+        HostError: a limit cannot be enforced here.
+    """
+    _make_cgroup(entry, cgroup, *_check_limits(cgroup, spec))
+
+
+def _make_cgroup(entry: Entry, cgroup: Cgroup, limits: tuple[Setting, ...], devices: DeviceFilter | None) -> None:
+    if cgroup.paths.exists:
+        cgroup.create(lambda path: entry.journal.intend(journal.CGROUP, path), limits)
+        cgroup.apply(limits, devices)
 
 
 def make_log_directory(settings: Settings, entry: Entry) -> None:
@@ -166,9 +189,9 @@ def _provide_volumes(settings: Settings, entry: Entry, prepared: Prepared) -> No
     volumes.provide(settings, prepared.volumes, prepared.root)
 
 
-def _check_limits(cgroup: Cgroup, prepared: Prepared) -> tuple[tuple[Setting, ...], DeviceFilter | None]:
+def _check_limits(cgroup: Cgroup, spec: Spec) -> tuple[tuple[Setting, ...], DeviceFilter | None]:
     """Return what to write, after everything that this host cannot enforce has been an error."""
-    resources = prepared.spec.linux.resources
+    resources = spec.linux.resources
     if resources is None:
         return (), None
     devices = None
