@@ -170,7 +170,7 @@ def main() -> None:
     options = parser.parse_args()
     # would make every start of ours compile its sources again
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    directory = images.memory_directory("pycontain-bench-")
+    directory = images.memory_directory("bench-")
     try:
         rootfs = images.rootfs("busybox")
         with without_hybrid_cgroup2() as namespace:

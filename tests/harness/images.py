@@ -11,6 +11,13 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+#: Where in memory the directories of this run lie: tmpfs, where a test guest or a container has one.
+_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
+
+#: What the paths of all of them begin with.
+OWN_PREFIX = f"{_MEMORY}/pycontain-test-{os.getpid()}-"
+
+
 def rootfs(name: str) -> Path:
     """Return the root file system of image ``name``, building it first where it is missing or outdated.
 
@@ -44,8 +51,8 @@ def memory_directory(prefix: str, on: str | None = None) -> Path:
 
     On tmpfs an overlay's upper layer works even where the disk is itself an overlay.
     """
-    base = "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else None
-    path = Path(tempfile.mkdtemp(prefix=prefix, dir=on or base))
+    base, _, own = OWN_PREFIX.rpartition("/")
+    path = Path(tempfile.mkdtemp(prefix=own + prefix, dir=on or base))
     path.chmod(0o755)
     return path
 

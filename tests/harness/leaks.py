@@ -6,6 +6,7 @@ A picture is ``{kind: {key: description}}``. Keys survive the reuse of a pid or 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,15 @@ Picture = dict[str, dict[str, str]]
 #: How long asynchronous teardown (a network namespace, a cgroup's last process) may take, in seconds.
 GRACE_S = 2.0
 
-#: Directories that the program makes once and keeps, below the caller's cgroup in each hierarchy.
-RESIDENT_CGROUPS = ("pycontain", "pycontain/monitors")
+#: Directories that all containers share; what is left in them shows as a process or as a directory below.
+SHARED_CGROUPS = ("/pycontain", "/pycontain/monitors")
 
 RUN_DIRECTORY = Path("/run/pycontain")
+
+_ID = re.compile(r"[0-9a-f]{64}")
+
+#: Length of an id as people see it.
+SHORT = 12
 
 
 def take() -> Picture:
@@ -36,9 +42,14 @@ def take() -> Picture:
 
 
 def new_since(before: Picture, after: Picture | None = None) -> list[str]:
-    """Return one line for each thing of ``after`` (default: now) that ``before`` does not have."""
+    """Return one line for each thing of ``after`` (default: now) that ``before`` does not have.
+
+    What a container that was there before does meanwhile is not counted.
+    """
     after = take() if after is None else after
-    return [f"{kind}: {text}" for kind in after for key, text in after[kind].items() if key not in before[kind]]
+    lines = [f"{kind}: {text}" for kind in after for key, text in after[kind].items() if key not in before[kind]]
+    old = {name for path in before["cgroup"] if _ID.fullmatch(name := path.rpartition("/")[2])}
+    return [line for line in lines if not any(container in line for container in old)]
 
 
 def left_since(before: Picture, grace_s: float = GRACE_S) -> list[str]:
@@ -49,6 +60,23 @@ def left_since(before: Picture, grace_s: float = GRACE_S) -> list[str]:
         time.sleep(pause_s)
         pause_s = min(pause_s * 2, 0.2)
     return found
+
+
+def without_foreign(lines: list[str], own: tuple[str, ...]) -> list[str]:
+    """Return ``lines`` without those about containers whose claim names a state directory outside of ``own``.
+
+    For a machine on which others use the program at the same time. Containers without a user namespace of their own
+    have no claim; they still look like leaks.
+    """
+    foreign = set()
+    for claim in _files(RUN_DIRECTORY / "userns"):
+        try:
+            owner = Path(claim).read_text().strip()
+        except OSError:
+            continue  # released meanwhile
+        if owner and not owner.startswith(own):
+            foreign |= {owner.rpartition("/")[2][:SHORT], claim}
+    return [line for line in lines if not any(word in line for word in foreign)]
 
 
 def _mounts() -> dict[str, str]:
@@ -67,16 +95,8 @@ def _cgroups() -> Iterator[tuple[str, str]]:
         mount = left.split()[4]
         for directory, _, _ in os.walk(mount):
             below = directory[len(mount) :]
-            if "pycontain" in below and not (below.endswith(RESIDENT_CGROUPS) and not _first(directory)):
+            if "pycontain" in below and not below.endswith(SHARED_CGROUPS):
                 yield directory, directory
-
-
-def _first(cgroup: str) -> str:
-    """Return the first pid in ``cgroup``, or an empty string; a cgroup that has just gone is empty."""
-    try:
-        return Path(cgroup, "cgroup.procs").read_text().partition("\n")[0]
-    except OSError:
-        return ""
 
 
 def _pids() -> list[str]:
@@ -100,7 +120,12 @@ def _processes() -> Iterator[tuple[str, str, bool]]:
         named = comm.startswith("pycontain") or any(_is_program(word) for word in command[:8])
         ours = int(parent) == me or "/pycontain" in cgroup or named
         start = rest[17]  # field 22 of proc(5): a reused pid has another one
-        yield f"{pid}@{start}", f"pid {pid} ({comm}) {' '.join(command).strip()}", ours
+        yield f"{pid}@{start}", f"pid {pid} ({comm}) {' '.join(command).strip()} {_last(cgroup)}", ours
+
+
+def _last(cgroups: str) -> str:
+    """Return the path in the last line of /proc/PID/cgroup: the version 2 hierarchy's, where there is one."""
+    return cgroups.strip().rpartition("::")[2].rpartition("\n")[2]
 
 
 def _is_program(word: str) -> bool:
@@ -111,9 +136,10 @@ def _namespaces() -> Iterator[tuple[str, str]]:
     for pid in _pids():
         try:
             comm = Path("/proc", pid, "comm").read_text().strip()
+            cgroup = _last(Path("/proc", pid, "cgroup").read_text())
             for name in os.listdir(f"/proc/{pid}/ns"):
                 inode = os.readlink(f"/proc/{pid}/ns/{name}")
-                yield inode, f"{inode} held by pid {pid} ({comm})"
+                yield inode, f"{inode} held by pid {pid} ({comm}) {cgroup}"
         except OSError:
             continue  # gone meanwhile, or not ours to look at
 

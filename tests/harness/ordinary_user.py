@@ -30,7 +30,7 @@ class OrdinaryUser:
 
     def __init__(self, *, subids: bool = False) -> None:
         self.uid = UID
-        self.base = memory_directory("pycontain-user-")
+        self.base = memory_directory("user-")
         self.home = self.base / "home"
         self.runtime_directory = self.base / "run"
         for directory in (self.home, self.runtime_directory):

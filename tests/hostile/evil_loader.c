@@ -4,13 +4,19 @@
  * for a loader by a path inside the container: this program. It keeps a descriptor of the interpreter's file and goes on
  * as a shell, which is no longer that file, so that writing to it is not refused as "text file busy".
  *
- * The shell appends one word. To a program file that is harmless, and its hash shows it.
+ * The shell appends one word. To a program file that is harmless, and its hash shows it. That alone would prove little: as
+ * long as any process runs the same file, writing is ETXTBSY whether the runtime protects it or not. So it also says
+ * whether the mount through which the file is reached is read-only.
  *
  * Freestanding: when a program runs as a loader, the auxiliary vector describes another file, which libc cannot bear.
  */
 #include <asm/unistd.h>
 
 enum { AT_FDCWD_ = -100, O_PATH_ = 010000000, WRITABLE_FD = 9 };
+/* struct statfs of 64-bit machines as words: f_flags is the eleventh; ST_RDONLY includes the mount's own flag */
+enum { STATFS_WORDS = 16, F_FLAGS = 10, READ_ONLY = 1 };
+
+#define OVERWRITE "echo overwritten >>/proc/self/fd/9 && echo wrote; echo loader-ran"
 
 static long call(long number, long a, long b, long c, long d)
 {
@@ -37,11 +43,13 @@ __attribute__((used)) void _start(void)
     /* on the stack: the linker would need relocations for an array of pointers at file scope */
     const char *argv[4];
     const char *envp[1];
+    long statfs[STATFS_WORDS] = {0};
     long file = call(__NR_openat, AT_FDCWD_, (long)"/proc/self/exe", O_PATH_, 0);
 
     argv[0] = "sh";
     argv[1] = "-c";
-    argv[2] = "ls -l /proc/self/fd/9; echo overwritten >>/proc/self/fd/9 && echo wrote; echo loader-ran";
+    call(__NR_fstatfs, file, (long)statfs, 0, 0);
+    argv[2] = statfs[F_FLAGS] & READ_ONLY ? "echo sealed; " OVERWRITE : "echo open; " OVERWRITE;
     argv[3] = 0;
     envp[0] = 0;
     call(__NR_dup3, file, WRITABLE_FD, 0, 0);
