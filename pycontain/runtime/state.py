@@ -59,6 +59,7 @@ class State(Record):
     monitor_start: int = 0
     cgroup: dict[str, Any] = {}  # noqa: RUF012
     root: str = ""
+    root_source: dict[str, Any] = {}  # noqa: RUF012
     command: tuple[str, ...] = ()
     userns: dict[str, Any] = {}  # noqa: RUF012  (records are never mutated)
     options: dict[str, Any] = {}  # noqa: RUF012
@@ -220,10 +221,14 @@ class Store:
         Raises:
             StoreError: they cannot be made, or belong to somebody else.
         """
-        for path in (self.settings.state, self.containers, self.names):
+        for path in (self.settings.state, self.settings.data, self.containers, self.names):
             try:
-                os.makedirs(path, 0o700, exist_ok=True)
+                if not os.path.isdir(path):
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    os.mkdir(path, 0o700)
                 owner = os.stat(path).st_uid
+            except FileExistsError:
+                continue  # made by another command at the same moment
             except OSError as error:
                 raise StoreError(f"create {path}: {error.strerror}", hint="choose another place: --root DIR") from error
             if owner != os.geteuid():
