@@ -32,7 +32,7 @@ def _document(volume: Volume) -> dict[str, Any]:
     }
 
 
-@click.group(name="volume", help=COMMANDS["volume"][1], context_settings={"help_option_names": ["--help"]})
+@click.group(name="volume", help=COMMANDS["volume"].help, context_settings={"help_option_names": ["--help"]})
 def volume_group() -> None:
     """Hold the commands of volumes."""
 
