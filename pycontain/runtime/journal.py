@@ -40,14 +40,15 @@ class Journal:
         )
         data = os.fsencode(line + "\n")
         try:
-            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
+                _drop_torn(fd)
                 if os.write(fd, data) != len(data):
                     raise StoreError(f"write {self.path}: file system full", hint="free space there")
             finally:
                 os.close(fd)
         except OSError as error:
-            raise StoreError(f"write {self.path}: {error.strerror}") from error
+            raise StoreError(f"write {self.path}: {(error.strerror or '').lower()}") from error
 
     def load(self) -> list[tuple[str, ...]]:
         """Return the intents, oldest first; a torn last line (a killed writer) is not an intent and is left out."""
@@ -58,6 +59,13 @@ class Journal:
             return []
         lines = data.split(b"\n")[:-1]
         return [tuple(_unescape(word) for word in os.fsdecode(line).split("\t")) for line in lines]
+
+
+def _drop_torn(fd: int) -> None:
+    """Cut off a last line without its end: the next intent must not become part of what a killed writer left."""
+    size = os.lseek(fd, 0, os.SEEK_END)
+    if size and os.pread(fd, 1, size - 1) != b"\n":
+        os.ftruncate(fd, os.pread(fd, size, 0).rfind(b"\n") + 1)
 
 
 def _unescape(word: str) -> str:
