@@ -72,9 +72,11 @@ def runs(numbers: dict[str, int]) -> str:
             groups[-1][1].extend(["-"] * gap + [name])
         else:
             groups.append((number, [name]))
-    rows = "".join(
-        f"    (\n        {first},\n        (\n{words(names, ' ' * 12)}\n        ),\n    ),\n" for first, names in groups
-    )
+    rows = ""
+    for first, names in groups:
+        text = words(names, " " * 12)
+        text = f"(\n{text}\n        )" if "\n" in text else text.strip()
+        rows += f"    (\n        {first},\n        {text},\n    ),\n"
     return f"RUNS: tuple[tuple[int, str], ...] = (\n{rows})\n"
 
 

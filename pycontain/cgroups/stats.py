@@ -218,7 +218,8 @@ def _memory_v1(controller: Any) -> MemoryStats | None:
         usage=usage,
         limit=limit,
         peak=_get(controller, "max_usage_in_bytes"),
-        failures=_get(controller, "failcnt", 0),
+        # whichever of memory and memory+swap was reached first
+        failures=_get(controller, "failcnt", 0) + _get(controller, "memsw_failcnt", 0),
         oom_kills=oom.get("oom_kill", 0) if isinstance(oom, dict) else 0,
         cache=table.get("total_cache", 0),
         anonymous=table.get("total_rss", 0),

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 LEAF = "pycontain-init"
 
-# another pycontain may remove the empty parent between our two mkdir(2)
+# another pycontain may remove the empty parent between any two steps of ours
 _RACES = 50
+# what a cgroup says that was removed: to a look-up, and to who has it open
+_GONE = (errno.ENOENT, errno.ENODEV)
 REMOVE_TIMEOUT_S = 2.0
 
 
@@ -31,7 +33,7 @@ def make(path: str, journal: Callable[[str], None], prepare: Callable[[], None] 
     """Make the cgroup ``path``; return whether it is new. ``journal`` gets the path before anything is made.
 
     Missing cgroups above it are made too. They are shared with other containers and not journaled. ``prepare`` is
-    called when they are there; it may raise FileNotFoundError because they vanished again.
+    called when they are there; it may raise OSError because they vanished again.
 
     Raises:
         HostError: the host refuses.
@@ -45,14 +47,14 @@ def make(path: str, journal: Callable[[str], None], prepare: Callable[[], None] 
                 prepare()
             os.mkdir(path, 0o755)
             return True
-        except FileNotFoundError:
-            make_parents(path)
         except FileExistsError:
             raise HostError(
                 f"make cgroup {path}: another container makes it too", hint="give it a path of its own"
             ) from None
         except OSError as error:
-            raise _cannot_make(path, error) from error
+            if error.errno not in _GONE:
+                raise _cannot_make(path, error) from error
+            make_parents(path)
     raise HostError(f"make cgroup {path}: {os.path.dirname(path)} vanished {_RACES} times")
 
 
@@ -72,9 +74,9 @@ def make_parents(path: str) -> None:
             os.mkdir(directory, 0o755)
         except FileExistsError:
             pass
-        except FileNotFoundError:
-            return
         except OSError as error:
+            if error.errno in _GONE:
+                return
             raise _cannot_make(directory, error) from error
 
 
@@ -97,7 +99,7 @@ def enable(path: str, controllers: Iterable[str], required: Iterable[str], *, an
     is not ``required`` may fail.
 
     Raises:
-        FileNotFoundError: ``path`` vanished: make it again.
+        OSError: ENOENT or ENODEV: ``path`` vanished, make it again.
         HostError: a required controller cannot be had here.
     """
     with Directory(path) as directory:
@@ -129,7 +131,8 @@ def _enable_here(directory: Directory, controllers: list[str], required: set[str
             move_to_leaf(directory)
             directory.write("cgroup.subtree_control", _plus(controllers))
     except OSError as all_at_once:
-        if all_at_once.errno == errno.ENOENT and not os.path.isdir(directory.path):
+        # ENOENT may also be about a controller
+        if all_at_once.errno in _GONE and not os.path.isdir(directory.path):
             raise
         for controller in controllers:
             try:

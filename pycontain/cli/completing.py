@@ -7,33 +7,23 @@ import os
 import click
 from click.shell_completion import CompletionItem
 
+from pycontain.engine.summary import container_words
 from pycontain.engine.volumes import list_volumes
 from pycontain.errors import PycontainError
 from pycontain.runtime.settings import Settings, load
-from pycontain.runtime.state import Store
 
 
 def _settings(context: click.Context) -> Settings | None:
-    root = context.find_root().params.get("root")
     try:
-        return load(dict(os.environ), root=root)
+        return load(dict(os.environ), root=context.find_root().params.get("root"))
     except PycontainError:
         return None
 
 
 def containers(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the names of all containers, and ids where an id was begun that is no name."""
+    """Return the names of all containers, and ids where one was begun that is no name."""
     settings = _settings(context)
-    if settings is None:
-        return []
-    store = Store(settings)
-    try:
-        names = sorted(os.listdir(store.names))
-        ids = store.ids() if incomplete else []
-    except OSError:
-        return []
-    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
-    return found or [CompletionItem(one[:12]) for one in ids if one.startswith(incomplete)]
+    return [] if settings is None else [CompletionItem(word) for word in container_words(settings, incomplete)]
 
 
 def volumes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

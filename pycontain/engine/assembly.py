@@ -15,12 +15,12 @@ import stat
 from pycontain.cgroups import host
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
 from pycontain.engine import userns as users
-from pycontain.errors import StoreError, UsageError
+from pycontain.errors import HostError, StoreError, UsageError
 from pycontain.plan.compile import compile_plan
-from pycontain.plan.facts import HostFacts
+from pycontain.plan.facts import USERNS_SINGLE, HostFacts
 from pycontain.plan.rootfs import DIRECTORY
 from pycontain.record import Record
-from pycontain.runtime import journal, probe
+from pycontain.runtime import journal, probe, seccomp_cache
 from pycontain.runtime.create import Maker
 
 TYPE_CHECKING = False
@@ -76,6 +76,36 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
         userns, note = users.decide(entry, prepared, privileged=privileged, kernel=kernel)
     else:
         userns, note = users.fall_back(prepared, f"owners cannot be shifted on the file system of {prepared.root.path}")
+    if userns.kind == USERNS_SINGLE and prepared.state_options["group_add"]:
+        raise HostError(
+            "--group-add: this user namespace has one group only", hint="give the user ranges in /etc/subuid and subgid"
+        )
+    plan, cgroup, limits, devices = _compile(settings, prepared, userns, privileged=privileged, kernel=kernel)
+    _make_layers(entry, prepared, userns, privileged=privileged)
+    _write_files(entry, prepared, userns, privileged=privileged)
+    if prepared.volumes:
+        _provide_volumes(settings, entry, prepared)
+    if cgroup.paths.exists:
+        cgroup.create(lambda path: entry.journal.intend(journal.CGROUP, path), limits)
+        cgroup.apply(limits, devices)
+    return Assembly(entry, prepared, plan, cgroup, note)
+
+
+def preview(settings: Settings, prepared: Prepared) -> tuple[Plan, str]:
+    """Return the plan that :func:`assemble` would follow, and a note or ""; nothing is made or claimed.
+
+    Raises:
+        PycontainError: what this host cannot do.
+    """
+    privileged, kernel = probe.is_privileged(), probe.kernel_version()
+    userns, note = users.preview(prepared, privileged=privileged, kernel=kernel)
+    return _compile(settings, prepared, userns, privileged=privileged, kernel=kernel)[0], note
+
+
+def _compile(
+    settings: Settings, prepared: Prepared, userns: UserNamespace, *, privileged: bool, kernel: tuple[int, int]
+) -> tuple[Plan, Cgroup, tuple[Setting, ...], DeviceFilter | None]:
+    """Return the plan, the cgroup that is to be, and its limits, all of which this host can enforce."""
     facts = HostFacts(
         kernel=kernel,
         arch=probe.architecture(),
@@ -86,7 +116,7 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
     cgroup = Cgroup(locate(host.usable(host.probe_host()), prepared.spec.linux.cgroups_path or ""))
     limits, devices = _check_limits(cgroup, prepared)
     facts = facts.replace(cgroup_trees=_cgroup_trees(cgroup.paths))
-    seccomp, flags = _filter(prepared, facts)
+    seccomp, flags = _filter(settings, prepared, facts)
     plan = compile_plan(
         prepared.spec,
         prepared.root,
@@ -96,14 +126,7 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
         keyring=f"_ses.{prepared.id[:12]}",
         preserve_fds=prepared.preserve_fds,
     )
-    _make_layers(entry, prepared, userns, privileged=privileged)
-    _write_files(entry, prepared, userns, privileged=privileged)
-    if prepared.volumes:
-        _provide_volumes(settings, entry, prepared)
-    if cgroup.paths.exists:
-        cgroup.create(lambda path: entry.journal.intend(journal.CGROUP, path), limits)
-        cgroup.apply(limits, devices)
-    return Assembly(entry, prepared, plan, cgroup, note)
+    return plan, cgroup, limits, devices
 
 
 def make_log_directory(settings: Settings, entry: Entry) -> None:
@@ -154,34 +177,32 @@ def _cgroup_trees(paths: CgroupPaths) -> tuple[tuple[str, str], ...]:
     return tuple(trees)
 
 
-def _filter(prepared: Prepared, facts: HostFacts) -> tuple[bytes | None, int]:
+def _filter(settings: Settings, prepared: Prepared, facts: HostFacts) -> tuple[bytes | None, int]:
     """Return the compiled seccomp filter and its flags."""
     if prepared.seccomp == UNCONFINED:
         return None, 0
-    from pycontain.plan.seccomp import compile_filter
-    from pycontain.plan.seccomp_tables import native_arch
-
-    arch = native_arch(facts.arch)
-    compiled = compile_filter(_profile(prepared, arch, facts.kernel), arch)
+    process = prepared.spec.process
+    capabilities = process.capabilities if process is not None else None
+    held = frozenset(capabilities.bounding if capabilities is not None else ())
+    cache = f"{settings.state}/seccomp"
+    if prepared.seccomp == DEFAULT:
+        compiled = seccomp_cache.cached_default_filter(cache, held, facts.arch, facts.kernel)
+    else:
+        profile = _load_profile(prepared.seccomp, held, facts)
+        compiled = seccomp_cache.cached_filter(cache, profile, facts.arch, path="")
     return compiled.program, compiled.flags
 
 
-def _profile(prepared: Prepared, arch: str, kernel: tuple[int, int]) -> LinuxSeccomp:
-    process = prepared.spec.process
-    held = process.capabilities.bounding if process is not None and process.capabilities is not None else ()
-    if prepared.seccomp == DEFAULT:
-        from pycontain.plan.seccomp_profile import default_profile
-
-        return default_profile(frozenset(held), arch, kernel)
+def _load_profile(path: str, held: frozenset[str], facts: HostFacts) -> LinuxSeccomp:
     from pycontain.plan.seccomp_load import load_profile
+    from pycontain.plan.seccomp_tables import native_arch
 
-    path = prepared.seccomp
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--security-opt: seccomp={path}: {getattr(error, 'strerror', None) or error}") from error
-    return load_profile(text, caps=frozenset(held), arch=arch, kernel=kernel, source=path)
+    return load_profile(text, caps=held, arch=native_arch(facts.arch), kernel=facts.kernel, source=path)
 
 
 def _make_layers(entry: Entry, prepared: Prepared, userns: UserNamespace, *, privileged: bool) -> None:

@@ -10,6 +10,8 @@ from pycontain.engine import capabilities, direct
 from pycontain.engine.making import FILTER
 from pycontain.engine.surroundings import identify
 from pycontain.errors import SpecError, StoreError, WrongState
+from pycontain.kernel import _sys
+from pycontain.plan.facts import USERNS_SINGLE
 from pycontain.plan.process import compile_process
 from pycontain.runtime import create, probe, processes, state
 from pycontain.runtime.init import Stdio
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from pycontain.plan.process import ProcessPlan
     from pycontain.runtime.create import Created
     from pycontain.runtime.settings import Settings
-    from pycontain.runtime.state import Entry
+    from pycontain.runtime.state import Entry, State
     from pycontain.spec.process import Process
 
 
@@ -46,7 +48,7 @@ def execute(settings: Settings, options: ExecOptions) -> int:
     pidfd = processes.open_pidfd(saved.pid, saved.pid_start)
     if pidfd is None:
         raise WrongState(f"container {name} has just ended")
-    process = _process(entry, saved.pid, options)
+    process = _process(entry, saved, options)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     stdio = Stdio(null, null, null) if options.detach else Stdio(0 if options.interactive else null, 1, 2)
     cgroup = Cgroup(CgroupPaths(**saved.cgroup)) if saved.cgroup else None
@@ -61,15 +63,46 @@ def _attend(created: Created, process: ProcessPlan, options: ExecOptions) -> int
         create.start(created, process)
         return 0
     if process.terminal:
-        from pycontain.engine import terminal
-
-        return terminal.attend(created, process, options)
+        return _attend_terminal(created, process, options)
     create.start(created, process)
     exit_code, _signal = direct.attend(created, sig_proxy=True)
     return exit_code
 
 
-def _process(entry: Entry, pid: int, options: ExecOptions) -> ProcessPlan:
+def _attend_terminal(created: Created, process: ProcessPlan, options: ExecOptions) -> int:
+    from pycontain.engine.terminal import Flow, RawTerminal, relay, require_terminal, size_of
+
+    master = created.terminal
+    raw = None
+    flows = [Flow(master, 1, outward=True)]
+    if options.interactive:
+        require_terminal()
+        raw = RawTerminal(0)
+        flows.append(Flow(0, master, outward=False, keys=options.detach_keys))
+
+    def resized() -> None:
+        size = size_of(0) or size_of(1)
+        if size is not None:
+            _sys.tty_set_size(master, *size)
+
+    def forward(number: int) -> None:
+        try:
+            _sys.pidfd_send_signal(created.pidfd, number, 0)
+        except ProcessLookupError:
+            pass
+
+    try:
+        if raw is not None:
+            raw.apply()
+        create.start(created, process)
+        ended = relay(created.pidfd, tuple(flows), forward=forward, resized=resized, terminal=raw)
+    finally:
+        if raw is not None:
+            raw.restore()
+    return create.wait(created)[0] if ended else 0
+
+
+def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
     """Return the command under the container's own confinement, from the configuration it was made with."""
     path = f"{entry.directory}/config.json"
     try:
@@ -81,7 +114,7 @@ def _process(entry: Entry, pid: int, options: ExecOptions) -> ProcessPlan:
     if base is None:
         raise StoreError(f"{path}: has no process", hint="make the container again")
     user = options.user or f"{base.user.uid}:{base.user.gid}"
-    identity = identify(f"/proc/{pid}/root", user, ())
+    identity = identify(f"/proc/{saved.pid}/root", user, ())
     groups = identity.additional_gids if options.user else base.user.additional_gids
     process = base.replace(
         args=options.command,
@@ -96,7 +129,13 @@ def _process(entry: Entry, pid: int, options: ExecOptions) -> ProcessPlan:
         names = capabilities.effective((), (), privileged=True)
         everything = Capabilities(bounding=names, effective=names, permitted=names)
         process = process.replace(capabilities=everything, no_new_privileges=False)
-    return compile_process(process, last_capability=last, seccomp=seccomp, preserve_fds=options.preserve_fds)
+    return compile_process(
+        process,
+        last_capability=last,
+        seccomp=seccomp,
+        preserve_fds=options.preserve_fds,
+        groups=saved.userns.get("kind") != USERNS_SINGLE,
+    )
 
 
 def _environment(base: Process, options: ExecOptions, home: str) -> tuple[str, ...]:

@@ -360,6 +360,7 @@ def _state_options(
         "user": options.user,
         "uid": around.identity.uid,
         "gid": around.identity.gid,
+        "group_add": list(options.group_add),
         "log": options.log.asdict(),
         "volumes": [volume.name for volume in volumes],
         "anonymous_volumes": [volume.name for volume in volumes if volume.anonymous],

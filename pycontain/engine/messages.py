@@ -8,6 +8,10 @@ import time
 from pycontain import lean_json
 from pycontain.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontain.runtime.settings import Settings
+
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -43,6 +47,11 @@ class Messages(Record):
                 data = data[os.write(2, data) :]
         except OSError:
             pass
+
+
+def of(settings: Settings) -> Messages:
+    """Return where the messages of an invocation go."""
+    return Messages("pycontain", settings.log_level, settings.log_format)
 
 
 def printable(text: str) -> str:

@@ -9,11 +9,17 @@ from __future__ import annotations
 import os
 
 from pycontain.engine import direct
+from pycontain.engine.protocol import STDERR, STDIN, STDOUT
+from pycontain.engine.messages import of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pycontain.engine.attach import Connection
     from pycontain.engine.options import RunOptions
     from pycontain.runtime.settings import Settings
+    from pycontain.runtime.state import Entry
+
+LETTERS = {"stdin": STDIN, "stdout": STDOUT, "stderr": STDERR}
 
 
 def run(settings: Settings, options: RunOptions) -> int:
@@ -22,18 +28,38 @@ def run(settings: Settings, options: RunOptions) -> int:
     Raises:
         PycontainError: it could not be started.
     """
+    if options.explain:
+        return explain(settings, options)
     if options.remove and not options.detach and not options.tty and not options.attach:
-        return direct.run(settings, options, say)
-    from pycontain.engine import attach, monitored
+        return direct.run(settings, options, of(settings).warning)
+    from pycontain.engine import monitored
+    from pycontain.engine.attach import Connection
 
     entry, notes = monitored.make(settings, options)
     for note in notes:
         say(note)
-    if options.detach:
-        attach.start_detached(entry)
-        os.write(1, f"{entry.id}\n".encode())
+    with Connection(entry.directory) as connection:
+        if not options.detach:
+            return _run_attached(entry, connection, options)
+        connection.start(entry)
+    os.write(1, f"{entry.id}\n".encode())
+    return 0
+
+
+def _run_attached(entry: Entry, connection: Connection, options: RunOptions) -> int:
+    from pycontain.engine.attach import Session
+
+    chosen = options.attach or ("stdout", "stderr", "stdin")
+    streams = "".join(letter for name, letter in LETTERS.items() if name in chosen)
+    if not options.interactive:
+        streams = streams.replace(STDIN, "")
+    session = Session(entry, connection, streams=streams, detach_keys=options.detach_keys, proxy=options.sig_proxy)
+    end = session.run(start=True)
+    if end is None:
         return 0
-    return attach.start_attached(entry, options)
+    if end.oom_killed:
+        say(direct.OOM_NOTE)
+    return end.exit_code
 
 
 def create(settings: Settings, options: RunOptions) -> str:
@@ -44,12 +70,29 @@ def create(settings: Settings, options: RunOptions) -> str:
     """
     from pycontain.engine import monitored
 
+    if options.explain:
+        explain(settings, options)
+        return ""
     entry, notes = monitored.make(settings, options)
     for note in notes:
-        say(note)
+        of(settings).warning(note)
     return entry.id
 
 
-def say(line: str) -> None:
-    """Tell the user something that is no error."""
-    os.write(2, f"pycontain: {line}\n".encode("utf-8", "backslashreplace"))
+def explain(settings: Settings, options: RunOptions) -> int:
+    """Print the plan of a container and do nothing.
+
+    Raises:
+        PycontainError: this host could not make it.
+    """
+    from pycontain.engine import assembly, generate, names
+    from pycontain.plan.explain import text
+
+    container_id = names.new_id()
+    prepared = generate.prepare(settings, options, container_id, options.name or names.random_name(0))
+    plan, note = assembly.preview(settings, prepared)
+    for line in (*prepared.notes, note):
+        if line:
+            of(settings).warning(line)
+    os.write(1, text(plan).encode("utf-8", "surrogateescape"))
+    return 0

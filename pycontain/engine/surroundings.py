@@ -10,7 +10,7 @@ import os
 import stat
 
 from pycontain.engine import mountargs, namespaces, netfiles, rootfiles, users
-from pycontain.engine.hostroot import system_mounts
+from pycontain.engine.hostroot import system_mounts, top_level
 from pycontain.engine.names import new_id
 from pycontain.engine.users import Identity
 from pycontain.errors import HostError, UsageError, WrongState
@@ -127,9 +127,9 @@ def find_root(settings: Settings, options: RunOptions, container_id: str) -> Roo
     text = options.rootfs
     if text in ("@host", "@host:public"):
         kind = HOST if text == "@host" else HOST_PUBLIC
-        return RootSource(
-            kind, "/", overlay, include=tuple(map(os.path.normpath, options.host_include)), mounts=system_mounts()
-        )
+        mounts, links = top_level() if settings.rootless else (system_mounts(), ())
+        include = tuple(map(os.path.normpath, options.host_include))
+        return RootSource(kind, "/", overlay, include=include, mounts=mounts, links=links)
     if text.startswith("@"):
         raise UsageError(f"ROOTFS: {text!r} is unknown", hint="@host, @host:public, or a directory such as ./rootfs")
     path = os.path.realpath(text)

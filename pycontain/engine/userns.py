@@ -60,6 +60,17 @@ def decide(entry: Entry, prepared: Prepared, *, privileged: bool, kernel: tuple[
         HostError: this host cannot give what was asked for.
         UsageError: it makes no sense for this user.
     """
+    if not privileged or prepared.userns not in (namespaces.USERNS_AUTO, namespaces.USERNS_STRICT):
+        return _without_claim(prepared, privileged=privileged)
+    reason = cannot_shift(prepared.root.path, kernel)
+    if reason:
+        return fall_back(prepared, reason)
+    base = idranges.claim(USERNS_CLAIMS, entry.directory, entry.id, entry.journal)
+    ids = (IDMapping(0, base, idranges.SIZE),)
+    return UserNamespace(USERNS_AUTO, ids, ids, idmap=True), ""
+
+
+def _without_claim(prepared: Prepared, *, privileged: bool) -> tuple[UserNamespace, str]:
     request = prepared.userns
     if request == namespaces.HOST:
         if not privileged:
@@ -76,14 +87,18 @@ def decide(entry: Entry, prepared: Prepared, *, privileged: bool, kernel: tuple[
         return mapped, ""
     if not privileged:
         return _of_user(keep=request == namespaces.USERNS_KEEP_ID), ""
-    if request == namespaces.USERNS_KEEP_ID:
-        raise UsageError("--userns keep-id: root's own id inside is root", hint="it is for ordinary users; use auto")
-    reason = cannot_shift(prepared.root.path, kernel)
-    if reason:
-        return fall_back(prepared, reason)
-    base = idranges.claim(USERNS_CLAIMS, entry.directory, entry.id, entry.journal)
-    ids = (IDMapping(0, base, idranges.SIZE),)
-    return UserNamespace(USERNS_AUTO, ids, ids, idmap=True), ""
+    raise UsageError("--userns keep-id: root's own id inside is root", hint="it is for ordinary users; use auto")
+
+
+def preview(prepared: Prepared, *, privileged: bool, kernel: tuple[int, int]) -> tuple[UserNamespace, str]:
+    """Return what :func:`decide` would, without claiming anything: a range stands for the one that will be free."""
+    if privileged and prepared.userns in (namespaces.USERNS_AUTO, namespaces.USERNS_STRICT):
+        reason = cannot_shift(prepared.root.path, kernel)
+        if reason:
+            return fall_back(prepared, reason)
+        ids = (IDMapping(0, idranges.FIRST, idranges.SIZE),)
+        return UserNamespace(USERNS_AUTO, ids, ids, idmap=True), ""
+    return _without_claim(prepared, privileged=privileged)
 
 
 def fall_back(prepared: Prepared, reason: str) -> tuple[UserNamespace, str]:

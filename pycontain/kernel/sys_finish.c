@@ -14,6 +14,7 @@
  */
 #include "sys.h"
 
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -33,7 +34,7 @@
 #endif
 
 /* steps of the 'E' record that are not an index into paths; constants.py has the same numbers */
-enum { STEP_SIGNALS = -1, STEP_CLOSE = -2, STEP_SECCOMP = -3 };
+enum { STEP_SIGNALS = -1, STEP_CLOSE = -2, STEP_SECCOMP = -3, STEP_CAPABILITIES = -4 };
 
 /* the exit codes that shells and docker use: found but cannot be executed, not found */
 enum { EXIT_CANNOT_EXECUTE = 126, EXIT_NOT_FOUND = 127 };
@@ -47,6 +48,8 @@ struct program {
     unsigned int filter_flags;
     int filtered;
     unsigned long pdeathsig;
+    int lowers; /* capability sets to take on after the filter is loaded */
+    uint64_t effective, permitted, inheritable;
 };
 
 /* Write {'E', errno, step} to the channel and exit. Only raw system calls: the filter may be loaded. */
@@ -168,6 +171,20 @@ load_filter(const struct program *program)
     return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, program->filter_flags, &program->filter);
 }
 
+/* Take on the last capability sets. Without no_new_privs, loading a filter needs CAP_SYS_ADMIN (seccomp(2)), which
+ * most programs must not have; such a profile must therefore allow capset(2). */
+static int
+lower_capabilities(const struct program *program)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    const struct __user_cap_data_struct data[2] = {
+        {(uint32_t)program->effective, (uint32_t)program->permitted, (uint32_t)program->inheritable},
+        {(uint32_t)(program->effective >> 32), (uint32_t)(program->permitted >> 32),
+         (uint32_t)(program->inheritable >> 32)},
+    };
+    return (int)syscall(SYS_capset, &header, data);
+}
+
 /* Become the first of the paths that can be executed, as execvp(3) chooses: one that is not there is passed over, one
  * that must not be executed is remembered, any other error ends the search. */
 static void __attribute__((noreturn))
@@ -179,6 +196,8 @@ become(const struct program *program)
         give_up(program->channel, errno, STEP_CLOSE);
     if (program->filtered && load_filter(program) < 0)
         give_up(program->channel, errno, STEP_SECCOMP);
+    if (program->lowers && lower_capabilities(program) < 0)
+        give_up(program->channel, errno, STEP_CAPABILITIES);
     int error = ENOENT;
     int32_t step = 0;
     for (int32_t i = 0; program->paths[i] != NULL; i++) {
@@ -243,17 +262,39 @@ keep_descriptors(struct program *program, PyObject *fds)
     return 0;
 }
 
+/* Fill the capability sets from None or a tuple (effective, permitted, inheritable); -1 with an exception set. */
+static int
+capability_sets(struct program *program, PyObject *sets)
+{
+    unsigned long long effective, permitted, inheritable;
+    if (sets == Py_None)
+        return 0;
+    if (!PyTuple_Check(sets)) {
+        PyErr_SetString(PyExc_TypeError, "finish: lowered must be None or (effective, permitted, inheritable)");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(sets, "KKK:finish", &effective, &permitted, &inheritable))
+        return -1;
+    program->lowers = 1;
+    program->effective = effective;
+    program->permitted = permitted;
+    program->inheritable = inheritable;
+    return 0;
+}
+
 static PyObject *
 sys_finish(PyObject *Py_UNUSED(self), PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"argv",    "envp",          "paths",     "keep_fds", "channel_fd",
-                            "seccomp", "seccomp_flags", "pdeathsig", NULL};
-    PyObject *argv, *envp, *paths, *keep_fds;
+                            "seccomp", "seccomp_flags", "pdeathsig",
+                            "lowered", NULL};
+    PyObject *argv, *envp, *paths, *keep_fds, *lowered = Py_None;
     Py_buffer filter = {.buf = NULL, .len = 0};
     struct program program = {.kept = 0};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O!O!O!O!i|z*Ik:finish", names, &PyList_Type, &argv, &PyList_Type,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O!O!O!O!i|z*IkO:finish", names, &PyList_Type, &argv, &PyList_Type,
                                      &envp, &PyList_Type, &paths, &PyTuple_Type, &keep_fds, &program.channel, &filter,
-                                     &program.filter_flags, &program.pdeathsig))
+                                     &program.filter_flags, &program.pdeathsig, &lowered) ||
+        capability_sets(&program, lowered) < 0)
         return NULL;
     if (filter.buf != NULL) {
         program.filter.filter = filter.buf;
@@ -278,6 +319,6 @@ sys_finish(PyObject *Py_UNUSED(self), PyObject *args, PyObject *keywords)
 
 PyMethodDef finish_methods[] = {
     METHOD_KEYWORDS(finish, "finish(argv, envp, paths, keep_fds, channel_fd, seccomp=None, seccomp_flags=0, "
-                            "pdeathsig=0): become a program; does not return."),
+                            "pdeathsig=0, lowered=None): become a program; does not return."),
     METHODS_END,
 };

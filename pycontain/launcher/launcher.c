@@ -102,17 +102,19 @@ setting(const char *line, const char *key, char value[PATH_MAX])
 static int
 venv_interpreter(const char *prefix, char interpreter[PATH_MAX])
 {
-    char path[PATH_MAX], line[PATH_MAX], home[PATH_MAX] = "", executable[PATH_MAX] = "";
+    char path[PATH_MAX], line[PATH_MAX], home[PATH_MAX] = "", executable[PATH_MAX] = "", base[PATH_MAX] = "";
     join(path, "%s/pyvenv.cfg", prefix);
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return 0;
     while (fgets(line, sizeof(line), file) != NULL) {
-        if (!setting(line, "home", home) && !setting(line, "base-executable", executable))
+        if (!setting(line, "home", home) && !setting(line, "base-executable", base))
             setting(line, "executable", executable);
     }
     fclose(file);
-    if (executable[0] == '/')
+    if (base[0] == '/')
+        join(interpreter, "%s", base);
+    else if (executable[0] == '/')
         join(interpreter, "%s", executable);
     else if (home[0] == '/')
         join(interpreter, "%s/%s", home, PYTHON_NAME);

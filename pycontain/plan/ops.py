@@ -53,6 +53,16 @@ class OpenTree(Op):
         return " ".join(["clone the mount at", self.source, *filter(None, words)])
 
 
+class OpenDirectory(Op):
+    """Open ``source`` as it is, as a lower layer: in a user namespace a mount with others below cannot be cloned."""
+
+    name: str
+    source: str
+
+    def describe(self) -> str:
+        return f"open {self.source}"
+
+
 class Overlay(Op):
     """Mount an overlay. ``lowers`` are names of trees opened before; ``upper``/``work`` are directories or "".
 
@@ -79,7 +89,7 @@ class Overlay(Op):
 class MaskLayer(Op):
     """Make a topmost lower layer that hides paths: ``empty`` directories as (path, mode), and ``absent`` names.
 
-    It is a small tmpfs, or lies in ``directory`` where the container's user may set no attributes on a tmpfs (user
+    ``links`` are symbolic links in it as (path, target). It is a small tmpfs, or lies in ``directory`` where the container's user may set no attributes on a tmpfs (user
     namespaces before Linux 6.6). Parents are plain directories, so that their other content shows through.
     """
 
@@ -88,6 +98,7 @@ class MaskLayer(Op):
     absent: tuple[str, ...]
     directory: str = ""
     userxattr: bool = False
+    links: tuple[tuple[str, str], ...] = ()
 
     def describe(self) -> str:
         return "hide " + " ".join([*(path for path, _ in self.empty), *self.absent])

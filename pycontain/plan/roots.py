@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pycontain.plan.ops import Attach, MaskLayer, OpenTree, Overlay
+from pycontain.plan.ops import Attach, MaskLayer, OpenDirectory, OpenTree, Overlay
 from pycontain.plan.rootfs import DIRECTORY, HOST
 from pycontain.spec.mount_options import MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY
 
@@ -67,11 +67,11 @@ def compile_root(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]
 
 
 def _directory(root: RootSource, facts: HostFacts) -> list[Op]:
-    idmap = "ridmap" if facts.userns.idmap else ""
     if root.writable:
+        idmap = "ridmap" if facts.userns.idmap else ""
         return [OpenTree("root.path", "root", root.path, recursive=True, idmap=idmap)]
     return [
-        OpenTree("root.path", "lower", root.path, idmap=idmap and "idmap", attr_set=MOUNT_ATTR_RDONLY),
+        _lower("lower", root.path, facts, MOUNT_ATTR_RDONLY, shifted=facts.userns.idmap),
         Overlay("root.path", "root", ("lower",), *_layers(f"{root.overlay}/root"), userxattr=not facts.privileged),
     ]
 
@@ -84,11 +84,14 @@ def _host(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]]:
     keeps what is not public. What the user asked for by name comes as a read-only bind.
     """
     shifted = root.kind == HOST and facts.userns.idmap
-    host = _overlays(root, facts, "root", "/", root.path, shifted)
+    host = _overlays(root, facts, "root", "/", root.path, shifted) if facts.privileged else _skeleton(root)
     attachments: list[Op] = []
     for number, mount in enumerate(root.mounts):
         name = f"system{number}"
-        host += _overlays(root, facts, name, mount.target, mount.path, shifted)
+        if mount.nested and not facts.privileged:
+            host.append(OpenTree("root.path", name, mount.path, recursive=True, tree_set=MOUNT_ATTR_RDONLY))
+        else:
+            host += _overlays(root, facts, name, mount.target, mount.path, shifted)
         attachments.append(Attach("root.path", name, mount.target))
     for number, path in enumerate(root.include):
         name = f"include{number}"
@@ -99,6 +102,14 @@ def _host(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]]:
     return host, attachments
 
 
+def _skeleton(root: RootSource) -> list[Op]:
+    """Without privilege the root is empty but for links: its directories are attached one by one."""
+    own = f"{root.overlay}/root"
+    empty = tuple((path, mode) for path, mode in HOST_EMPTY if path.count("/") == 1)
+    mask = MaskLayer("root.path", "root.mask", empty, (), f"{own}/mask", userxattr=True, links=root.links)
+    return [mask, Overlay("root.path", "root", ("root.mask",), *_layers(own), userxattr=True)]
+
+
 def _overlays(root: RootSource, facts: HostFacts, name: str, target: str, path: str, shifted: bool) -> list[Op]:
     userxattr = not facts.privileged
     own = f"{root.overlay}/{name}"
@@ -106,13 +117,19 @@ def _overlays(root: RootSource, facts: HostFacts, name: str, target: str, path: 
     mask, lower = f"{name}.mask", f"{name}.lower"
     ops: list[Op] = [
         MaskLayer("root.path", mask, empty, absent, f"{own}/mask" if userxattr else "", userxattr),
-        OpenTree("root.path", lower, path, idmap="idmap" if shifted else "", attr_set=READ_ONLY_TREE),
+        _lower(lower, path, facts, READ_ONLY_TREE, shifted=shifted),
     ]
     if shifted:
         ops.append(Overlay("root.path", f"{name}.public", (lower,), public_only=True, userxattr=userxattr))
         lower = f"{name}.public"
     ops.append(Overlay("root.path", name, (mask, lower), *_layers(own), userxattr=userxattr))
     return ops
+
+
+def _lower(name: str, path: str, facts: HostFacts, attributes: int, *, shifted: bool) -> Op:
+    if not facts.privileged:
+        return OpenDirectory("root.path", name, path)
+    return OpenTree("root.path", name, path, idmap="idmap" if shifted else "", attr_set=attributes)
 
 
 def _hidden_below(target: str) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:

@@ -15,8 +15,8 @@ every number to learn which ones are always allowed, and that is most of the tim
 What a profile means is what runc makes of it with libseccomp (see :mod:`pycontain.plan.seccomp_rules`), including
 runc's answer to system calls that are newer than the profile: with a default action that refuses, numbers above the
 largest one that the profile names return ENOSYS, so that a C library falls back to an older call instead of failing.
-Where libseccomp goes wrong, we do not follow: it lets rules share what comes after an inequality of a 64-bit
-argument, so that one rule's bound replaces another's.
+Where libseccomp 2.5 forgets rules (several about one call, with inequalities or more than one condition), we do what
+the profile says.
 """
 
 from __future__ import annotations
@@ -257,12 +257,10 @@ def _ranges_x86_64(section: _Section, x32: _Section | None, default: int, *, ref
         ranges.add_section(x32, X32_BIT, default, refuse=refuse)
     else:
         ranges.add(X32_BIT, RET_KILL_THREAD)
-    newer = refuse and section.largest > 0
-    ranges.add(2 * X32_BIT, ENOSYS if newer else ranges.verdicts[-1] if not x32 else default)
-    if x32:
-        ranges.add(3 * X32_BIT, ENOSYS if refuse and x32.largest > 0 else default)
-    else:
-        ranges.add(3 * X32_BIT, RET_KILL_THREAD)
+    unknown = default if x32 else RET_KILL_THREAD
+    ranges.add(2 * X32_BIT, ENOSYS if refuse and section.largest > 0 else unknown)
+    ranges.add(3 * X32_BIT, ENOSYS if refuse and x32 and x32.largest > 0 else unknown)
+    if not x32:
         # a tracer sets -1 to have a system call skipped, and the filter sees that too. Source: seccomp(2)
         ranges.add(0xFFFFFFFF, default)
     return ranges

@@ -147,11 +147,14 @@ class Ordered:
         self.wide = wide
 
     def add(self, conditions: Conditions, action: int, path: str) -> None:
-        """Put a rule in its place.
+        """Put a rule in its place; one that an earlier rule with fewer conditions covers says nothing.
 
         Raises:
             SpecError: the same conditions ask for another action already.
         """
+        for others, _ in self.rules:
+            if others == conditions[: len(others)] and len(others) < len(conditions):
+                return
         for others, other in self.rules:
             if others == conditions:
                 if other != action:

@@ -42,15 +42,18 @@ def open_joined(spaces: Namespaces) -> tuple[tuple[int, int], ...]:
     return tuple(opened)
 
 
-def enter(spaces: Namespaces, joined: tuple[tuple[int, int], ...], cgroup_fd: int, report_fd: int) -> None:
+def enter(
+    spaces: Namespaces, joined: tuple[tuple[int, int], ...], cgroup_fd: int, report_fd: int, *, users_first: bool
+) -> None:
     """Join, set the clocks, make init and exit; returns only in init.
 
-    ``report_fd`` gets init's process id as the runtime sees it.
+    ``report_fd`` gets init's process id as the runtime sees it. ``users_first``: this process is in the container's
+    user namespace already.
     """
     for fd, flag in joined:
         _sys.setns(fd, flag)
         os.close(fd)
-    flags = spaces.clone
+    flags = spaces.clone & ~CLONE_NEWUSER if users_first else spaces.clone
     if flags & CLONE_NEWTIME:
         _sys.unshare(CLONE_NEWTIME)
         flags &= ~CLONE_NEWTIME

@@ -17,7 +17,6 @@ from pycontain.kernel.constants import (
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
 )
-from pycontain.plan.facts import USERNS_HOST
 from pycontain.runtime import credentials, seal
 from pycontain.runtime.channel import MAPPED, READY, START, TREES, Channel
 from pycontain.runtime.inside import APPLIERS, Inside
@@ -59,6 +58,13 @@ def main(
         report(channel, error)
 
 
+def take_ids(channel: Channel) -> None:
+    """Become root of the new user namespace once its maps are written."""
+    channel.receive(MAPPED)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
 def install_terminal(slave: int) -> None:
     """Make a terminal the controlling one of this session, and standard input, output and error."""
     _sys.tty_make_controlling(slave)
@@ -95,11 +101,8 @@ def _place(error: BaseException) -> str:
 def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], staging: str, tied: bool) -> NoReturn:
     if tied:
         _sys.prctl(PR_SET_PDEATHSIG, SIGKILL)
-    if plan.userns.new:
-        channel.receive(MAPPED)
-    if plan.userns.kind != USERNS_HOST:
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
+    if plan.userns.new and not plan.users_first:
+        take_ids(channel)
     _sys.prctl(PR_SET_DUMPABLE, 0)
     os.umask(0)
     os.setsid()

@@ -32,21 +32,23 @@ _MOST_FILES = 256
 
 
 def cached_filter(
-    directory: str, profile: LinuxSeccomp, native_arch: str, *, path: str = "linux.seccomp"
+    directory: str, profile: LinuxSeccomp, machine: str, *, path: str = "linux.seccomp"
 ) -> CompiledFilter:
     """Return what ``plan.seccomp.compile_filter`` returns, from a file in ``directory`` where it is there.
 
-    The directory is made when a filter is first written; what cannot be written is compiled again the next time.
+    ``machine`` is that of uname(2), ``path`` the profile's JSON path. The directory is made when a filter is first
+    written; what cannot be written is compiled again the next time.
 
     Raises:
         SpecError: the profile is wrong.
+        HostError: there is no table of system calls for the machine.
     """
     rules = [
         (rule.names, rule.action, rule.errno_ret, [(a.index, a.value, a.value_two, a.op) for a in rule.args])
         for rule in profile.syscalls
     ]
     content = (
-        native_arch,
+        machine,
         profile.default_action,
         profile.default_errno_ret,
         profile.architectures,
@@ -57,23 +59,32 @@ def cached_filter(
     found = _read(directory, name)
     if found is None:
         from pycontain.plan.seccomp import compile_filter
+        from pycontain.plan.seccomp_tables import native_arch
 
-        found = compile_filter(profile, native_arch, path=path)
+        found = compile_filter(profile, native_arch(machine), path=path)
         _write(directory, name, found)
     return found
 
 
 def cached_default_filter(
-    directory: str, caps: frozenset[str], native_arch: str, kernel: tuple[int, int]
+    directory: str, caps: frozenset[str], machine: str, kernel: tuple[int, int]
 ) -> CompiledFilter:
-    """Return the filter of ``plan.seccomp_profile.default_profile``, as :func:`cached_filter` without making it."""
-    name = _name("default", (sorted(caps), native_arch, kernel))
+    """Return the filter of ``plan.seccomp_profile.default_profile``, as :func:`cached_filter` without making it.
+
+    ``caps`` is the bounding set (CAP_* names), ``kernel`` (major, minor).
+
+    Raises:
+        HostError: there is no table of system calls for the machine.
+    """
+    name = _name("default", (sorted(caps), machine, kernel))
     found = _read(directory, name)
     if found is None:
         from pycontain.plan.seccomp import compile_filter
         from pycontain.plan.seccomp_profile import default_profile
+        from pycontain.plan.seccomp_tables import native_arch
 
-        found = compile_filter(default_profile(caps, native_arch, kernel), native_arch)
+        arch = native_arch(machine)
+        found = compile_filter(default_profile(caps, arch, kernel), arch)
         _write(directory, name, found)
     return found
 

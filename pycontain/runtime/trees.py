@@ -30,7 +30,7 @@ from pycontain.kernel.constants import (
     OPEN_TREE_CLONE,
 )
 from pycontain.plan.capabilities import SYS_ADMIN
-from pycontain.plan.ops import DevTree, MaskLayer, OpenTree, Overlay
+from pycontain.plan.ops import DevTree, MaskLayer, OpenDirectory, OpenTree, Overlay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Trees:
         self._userns = userns
         self._staging = staging
         self.fds: dict[str, int] = {}
+        self.attached: set[str] = set()
         self._stage = -1
 
     def make(self, ops: tuple[Op, ...]) -> None:
@@ -79,10 +80,13 @@ class Trees:
             self._make(tree)
         # from here on nothing that we attach can reach the host, and what the host mounts still reaches us
         _sys.mount(None, "/", None, MS_REC | MS_SLAVE, None)
-        for op in ops:
+        overlays = [index for index, op in enumerate(ops) if isinstance(op, Overlay)]
+        for index, op in enumerate(ops):
             if op not in shared:
                 self._make(op)
-        self._drop_stage()
+            if overlays and index == overlays[-1]:
+                # before any bind is cloned: the layers must not be part of what it shows
+                self._drop_stage()
 
     def _make(self, op: Op) -> None:
         try:
@@ -118,6 +122,8 @@ class Trees:
     def attach_for_overlay(self, name: str) -> str:
         """Attach a tree in this mount namespace and return a path to it: kernels before 6.5 take no detached lower."""
         fd = self.fds[name]
+        if name in self.attached:
+            return f"/proc/self/fd/{fd}"
         stage = self._open_stage()
         os.mkdir(name, 0o755, dir_fd=stage)
         _sys.move_mount(fd, "", stage, name, MOVE_MOUNT_F_EMPTY_PATH)
@@ -165,6 +171,12 @@ def _open_tree(trees: Trees, op: OpenTree) -> None:
         os.close(fd)
         raise
     trees.fds[op.name] = fd
+
+
+@_makes(OpenDirectory)
+def _open_directory(trees: Trees, op: OpenDirectory) -> None:
+    trees.fds[op.name] = os.open(op.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    trees.attached.add(op.name)
 
 
 def _shift_owners(trees: Trees, op: OpenTree, fd: int) -> None:
@@ -251,6 +263,8 @@ def _mask_layer(trees: Trees, op: MaskLayer) -> None:
             os.setxattr(directory, attribute, b"y")
             os.close(directory)
             os.close(parent)
+        for path, target in op.links:
+            os.symlink(target, path.strip("/"), dir_fd=root)
         for path in op.absent:
             parent, name = _parent(root, path, uid, gid)
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)

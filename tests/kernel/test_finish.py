@@ -7,7 +7,7 @@ import platform
 import signal
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -248,8 +248,8 @@ def test_filter_binds_the_program() -> None:
 
 
 @pytest.fixture
-def arguments() -> Iterator[dict[str, object]]:
-    yield {"argv": [b"x"], "envp": [], "paths": [b"/x"], "keep_fds": (), "channel_fd": -1}
+def arguments() -> dict[str, object]:
+    return {"argv": [b"x"], "envp": [], "paths": [b"/x"], "keep_fds": (), "channel_fd": -1}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -19,10 +19,8 @@ def pair() -> Iterator[tuple[int, int]]:
     left, right = _sys.socketpair(c.SOCK_SEQPACKET)
     yield left, right
     for fd in (left, right):
-        try:
+        with contextlib.suppress(OSError):  # a test may have closed it to see the other end's view
             os.close(fd)
-        except OSError as error:  # a test closed it to see the other end's view
-            assert error.errno == errno.EBADF
 
 
 def test_descriptors_travel_with_data_and_are_not_inherited(pair: tuple[int, int]) -> None:

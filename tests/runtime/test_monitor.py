@@ -284,7 +284,7 @@ def test_a_hanging_disk_is_counted_and_blocks_nothing_for_ever(make: Make, tmp_p
 
 
 def test_time_limit(make: Make) -> None:
-    rig = make("sleep 10", timeout_s=0.3)
+    rig = make("exec sleep 10", timeout_s=0.3)
     client = rig.connect()
     client.start()
     state = rig.wait()

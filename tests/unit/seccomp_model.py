@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+
+from unit.seccomp_oracle import ENOSYS, KILL, VALUES, X32_BIT
 
 from pycontain.plan.seccomp_tables import MULTIPLEXED, RUNS_ON, WIDE, X32, X86, X86_64, numbers
-from pycontain.spec.seccomp import LinuxSeccomp, LinuxSeccompArg, LinuxSyscall
-from unit.seccomp_oracle import ENOSYS, KILL, VALUES, X32_BIT
+from pycontain.spec.seccomp import LinuxSeccomp, LinuxSeccompArg
 
 
 def value_of(action: str, errno_ret: int | None) -> int:
     number = (1 if errno_ret is None else errno_ret) if action in ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE") else 0
-    return VALUES[action] | number
+    return int(VALUES[action] | number)
 
 
 def holds(arg: LinuxSeccompArg, value: int, bits: int) -> bool:
@@ -35,22 +36,20 @@ class Model:
         self.profile = profile
         self.arches = [arch for arch in RUNS_ON[native] if arch == native or arch in profile.architectures]
         self.tables = {arch: numbers(arch) for arch in self.arches}
+        self.largest = {arch: self._largest_number(arch) for arch in self.arches}
+        self.rules = {arch: self._rules(arch) for arch in self.arches}
         self.default = value_of(profile.default_action, profile.default_errno_ret)
 
     def verdicts(self, arch: str, number: int, args: Sequence[int]) -> set[int]:
         if X86_64 in self.arches and arch in (X86_64, X32):
             arch = X32 if number & X32_BIT else X86_64
-        if arch in self.tables and self._is_newer(arch, number):
+        if number > self.largest.get(arch, 0) > 0:
             return {ENOSYS}
         if arch in (X86_64, X32) and X86_64 in self.tables and X32 not in self.tables and number >= X32_BIT:
             return {self.default if number == 0xFFFFFFFF else KILL}
         if arch not in self.tables:
             return {KILL}
-        rules = [
-            (value_of(rule.action, rule.errno_ret), list(self._conditions(arch, number, rule)))
-            for rule in self.profile.syscalls
-            if value_of(rule.action, rule.errno_ret) != self.default
-        ]
+        rules = self.rules[arch].get(number, [])
         bits = 64 if arch in WIDE else 32
         for action, alternatives in rules:
             if any(not [arg for arg in args_ if not _always(arg, bits)] for args_ in alternatives):
@@ -62,26 +61,33 @@ class Model:
         }
         return matching or {self.default}
 
-    def _is_newer(self, arch: str, number: int) -> bool:
+    def _largest_number(self, arch: str) -> int:
+        """Return the largest number that the profile names; 0 where newer calls are nothing special."""
         if self.profile.default_action in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"):
-            return False
+            return 0
         names = {name for rule in self.profile.syscalls for name in rule.names}
         if arch == X86:
             names -= set(MULTIPLEXED)
-        largest = max((self.tables[arch].get(name, 0) for name in names), default=0)
-        return number > largest > 0
+        return max((self.tables[arch].get(name, 0) for name in names), default=0)
 
-    def _conditions(self, arch: str, number: int, rule: LinuxSyscall) -> Iterator[list[LinuxSeccompArg]]:
-        """Yield the conditions of each alternative under which a rule is about this number."""
+    def _rules(self, arch: str) -> dict[int, list[tuple[int, list[list[LinuxSeccompArg]]]]]:
+        """Return what rules say of each number: actions, each with the alternatives under which it is taken."""
         table = self.tables[arch]
-        repeated = len({arg.index for arg in rule.args}) < len(rule.args)
-        alternatives = [[arg] for arg in rule.args] if repeated else [list(rule.args)]
-        for name in rule.names:
-            if table.get(name) == number:
-                yield from alternatives
-            if arch == X86 and name in MULTIPLEXED and table[MULTIPLEXED[name][0]] == number:
-                for args in alternatives:
-                    yield [LinuxSeccompArg(0, MULTIPLEXED[name][1]), *(arg for arg in args if arg.index)]
+        result: dict[int, list[tuple[int, list[list[LinuxSeccompArg]]]]] = {}
+        for rule in self.profile.syscalls:
+            action = value_of(rule.action, rule.errno_ret)
+            if action == value_of(self.profile.default_action, self.profile.default_errno_ret):
+                continue
+            repeated = len({arg.index for arg in rule.args}) < len(rule.args)
+            alternatives = [[arg] for arg in rule.args] if repeated else [list(rule.args)]
+            for name in rule.names:
+                if name in table:
+                    result.setdefault(table[name], []).append((action, alternatives))
+                if arch == X86 and name in MULTIPLEXED:
+                    call, first = MULTIPLEXED[name]
+                    through = [[LinuxSeccompArg(0, first), *(a for a in args if a.index)] for args in alternatives]
+                    result.setdefault(table[call], []).append((action, through))
+        return result
 
 
 def _always(arg: LinuxSeccompArg, bits: int) -> bool:

@@ -52,7 +52,7 @@ class Interpreter:
             elif operation == 0x25:
                 at += yes if accumulator > value else no
             elif operation == 0x06:
-                return value
+                return int(value)
             elif operation == 0x20:
                 assert value % 4 == 0
                 accumulator = words[value // 4]
@@ -165,4 +165,4 @@ class Reference:
 
 def _value(action: str, errno_ret: int | None) -> int:
     number = (1 if errno_ret is None else errno_ret) if action in ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE") else 0
-    return VALUES[action] | number
+    return int(VALUES[action] | number)

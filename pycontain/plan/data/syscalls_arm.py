@@ -60,8 +60,6 @@ RUNS: tuple[tuple[int, str], ...] = (
     ),
     (
         983041,
-        (
-            "breakpoint cacheflush usr26 usr32 set_tls get_tls"
-        ),
+        "breakpoint cacheflush usr26 usr32 set_tls get_tls",
     ),
 )
