@@ -76,6 +76,9 @@ def invoke(words: list[str]) -> int:
         return leaving.exit_code
     except click.Abort:
         return 130
+    except SystemExit as leaving:
+        # Outside standalone mode click leaves like this only when nobody reads its output.
+        raise BrokenPipeError from leaving
     except click.ClickException as error:
         raise _translate(error) from error
     return result if isinstance(result, int) else 0

@@ -14,6 +14,7 @@ import stat
 
 from pycontain.cgroups import host
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
+from pycontain.engine import filesystems
 from pycontain.engine import userns as users
 from pycontain.errors import HostError, StoreError, UsageError
 from pycontain.plan.compile import compile_plan
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pycontain.spec.seccomp import LinuxSeccomp
 
 UNCONFINED = "unconfined"
+MEMORY_BYTES = 1 << 30
 DEFAULT = "default"
 
 
@@ -72,10 +74,9 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
         PycontainError: what cannot be had; the caller undoes what was made.
     """
     privileged, kernel = probe.is_privileged(), probe.kernel_version()
-    if shift:
-        userns, note = users.decide(entry, prepared, privileged=privileged, kernel=kernel)
-    else:
-        userns, note = users.fall_back(prepared, f"owners cannot be shifted on the file system of {prepared.root.path}")
+    decided = users.decide(entry, prepared, privileged=privileged, kernel=kernel, shift=shift)
+    userns = decided.namespace
+    prepared = _place_layers(settings, prepared.replace(root=decided.root))
     if userns.kind == USERNS_SINGLE and prepared.state_options["group_add"]:
         raise HostError(
             "--group-add: this user namespace has one group only", hint="give the user ranges in /etc/subuid and subgid"
@@ -88,7 +89,19 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
     if cgroup.paths.exists:
         cgroup.create(lambda path: entry.journal.intend(journal.CGROUP, path), limits)
         cgroup.apply(limits, devices)
-    return Assembly(entry, prepared, plan, cgroup, note)
+    return Assembly(entry, prepared, plan, cgroup, decided.note)
+
+
+def _place_layers(settings: Settings, prepared: Prepared) -> Prepared:
+    """Return the container with its layers in memory where the data directory lies on an overlay: EINVAL there."""
+    if not prepared.root.overlay or not filesystems.is_overlay(settings.data):
+        return prepared
+    note = (
+        f"{settings.data} is on an overlay, which can hold no upper layer: changes are kept in memory (at most"
+        f" {MEMORY_BYTES >> 20} MiB) until the container stops; --root on a volume keeps them"
+    )
+    root = prepared.root.replace(memory_bytes=MEMORY_BYTES)
+    return prepared.replace(root=root, notes=(*prepared.notes, note))
 
 
 def preview(settings: Settings, prepared: Prepared) -> tuple[Plan, str]:
@@ -98,8 +111,10 @@ def preview(settings: Settings, prepared: Prepared) -> tuple[Plan, str]:
         PycontainError: what this host cannot do.
     """
     privileged, kernel = probe.is_privileged(), probe.kernel_version()
-    userns, note = users.preview(prepared, privileged=privileged, kernel=kernel)
-    return _compile(settings, prepared, userns, privileged=privileged, kernel=kernel)[0], note
+    decided = users.decide(None, prepared, privileged=privileged, kernel=kernel)
+    prepared = _place_layers(settings, prepared.replace(root=decided.root))
+    plan, *_ = _compile(settings, prepared, decided.namespace, privileged=privileged, kernel=kernel)
+    return plan, decided.note
 
 
 def _compile(

@@ -29,6 +29,7 @@ from pycontain.kernel import _sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pycontain.engine.options import RunOptions
     from pycontain.engine.protocol import Exit
     from pycontain.runtime.state import Entry
 
@@ -314,3 +315,41 @@ class Session:
         connection.close()
         note = f"pycontain: some output was missed while this command was stopped: pycontain logs {container}\r\n"
         self._outlets[protocol.ERROR_OUTPUT].put(note.encode())
+
+
+def start_detached(entry: Entry) -> None:
+    """Start a container that waits to be started, and leave it to its monitor.
+
+    Raises:
+        PycontainError: it cannot be executed, or was started before.
+    """
+    with Connection(entry.directory) as connection:
+        connection.start(entry)
+
+
+def start_attached(entry: Entry, options: RunOptions) -> int:
+    """Start a container that waits to be started, attached as the options say, and return its exit code.
+
+    Raises:
+        PycontainError: it cannot be executed, or was started before.
+    """
+    wanted = options.attach or ("stdin", "stdout", "stderr")
+    streams = "".join(
+        letter
+        for name, letter in (("stdin", protocol.STDIN), ("stdout", protocol.STDOUT), ("stderr", protocol.STDERR))
+        if name in wanted and (name != "stdin" or options.interactive)
+    )
+    return serve(entry, streams=streams, detach_keys=options.detach_keys, proxy=options.sig_proxy, start=True)
+
+
+def serve(entry: Entry, *, streams: str, detach_keys: bytes, proxy: bool, start: bool = False) -> int:
+    """Be attached until the container ends, and return its exit code; 0 when the user detached.
+
+    Raises:
+        WrongState: it does not run.
+        PycontainError: ``start``, and it cannot be started.
+    """
+    with Connection(entry.directory) as connection:
+        session = Session(entry, connection, streams=streams, detach_keys=detach_keys, proxy=proxy)
+        end = session.run(start=start)
+    return 0 if end is None else end.exit_code

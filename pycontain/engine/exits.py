@@ -14,6 +14,27 @@ _PIDFD_GET_INFO = 0xC040FF0B  # linux/pidfd.h: _IOWR(0xFF, 11, struct pidfd_info
 _PIDFD_INFO_EXIT = 1 << 3
 
 
+class Owned:
+    """Context manager that closes a pidfd."""
+
+    def __init__(self, pidfd: int) -> None:
+        self._pidfd = pidfd
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_exc: object) -> None:
+        posix.close(self._pidfd)
+
+
+def send(pidfd: int, signal: int) -> None:
+    """Send a signal; a process that has gone is no error."""
+    try:
+        _sys.pidfd_send_signal(pidfd, signal)
+    except ProcessLookupError:
+        pass
+
+
 def exit_of(code: int, status: int) -> Exit:
     """Return the exit that waitid(2) described by si_code and si_status: 128 + signal for a killed process."""
     return Exit(status) if code == _CLD_EXITED else Exit(128 + status, status)
@@ -46,8 +67,5 @@ def wait_gone(pidfd: int, timeout_s: float | None = None) -> bool:
 
 def kill_and_wait(pidfd: int, timeout_s: float) -> bool:
     """Send SIGKILL and return whether the process ended in time."""
-    try:
-        _sys.pidfd_send_signal(pidfd, _SIGKILL)
-    except ProcessLookupError:
-        return True
+    send(pidfd, _SIGKILL)
     return wait_gone(pidfd, timeout_s)

@@ -94,7 +94,7 @@ class Making:
 
     def save(self, created: Created, *, shape: str, status: str, attended_by: int) -> State:
         """Write the configuration and the state, and the files that the user asked for."""
-        prepared, plan = self.prepared, self.assembly.plan
+        prepared, plan = self.assembly.prepared, self.assembly.plan
         self.entry.write_file("config.json", lean_json.dumps(encode(prepared.spec)))
         if plan.process.seccomp is not None:
             self.entry.write_bytes(FILTER, plan.process.seccomp)
@@ -138,4 +138,4 @@ class Making:
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines that the user is told at the start."""
-        return tuple(note for note in (*self.prepared.notes, self.assembly.note) if note)
+        return tuple(note for note in (*self.assembly.prepared.notes, self.assembly.note) if note)

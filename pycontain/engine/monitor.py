@@ -33,11 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
+    from pycontain.cgroups.cgroup import Cgroup
     from pycontain.engine.protocol import Exit, MonitorOptions
     from pycontain.errors import PycontainError
+    from pycontain.runtime.state import Entry
 
 _HANDOFF_SIZE = 256 * 1024
 _KILL_PATIENCE_S = 10.0
+_THAW_S = 0.2
 
 
 class Monitor:
@@ -98,7 +101,8 @@ class Monitor:
         if not self._started_ns:
             return self._kill("stopped before it was started")
         self._process.signal(self._options.stop_signal)
-        self._loop.after("stop", self._options.stop_timeout_s, lambda: self._kill(""))
+        if self._options.stop_timeout_s >= 0:
+            self._loop.after("stop", self._options.stop_timeout_s, lambda: self._kill(""))
         return None
 
     def fail(self, error: BaseException) -> None:
@@ -212,27 +216,45 @@ class Monitor:
             self._failure = from_fields(decode(answer))
 
     def _on_ended(self, end: Exit) -> None:
-        for timer in ("timeout", "stop"):
+        from pycontain.engine import waiting
+
+        for timer in ("timeout", "stop", "thaw"):
             self._loop.cancel(timer)
         if self._failure is not None:
             end = protocol.Exit(self._failure.exit_code, error=str(self._failure))
         elif self._reason and not end.error:
             end = end.replace(error=self._reason)
+        # before the cgroup goes; and what came from outside (exec, or a host pid namespace) ends with the container
+        cgroup = waiting.cgroup_of(self._entry())
+        if cgroup is not None and waiting.clear(cgroup):
+            end = end.replace(oom_killed=True)
         self._end = end
-        self._streams.drain(lambda: self._finish(end))
+        self._streams.drain(lambda: self._finish(end, cgroup))
 
     def _kill(self, reason: str) -> None:
         self._reason = reason
         self._process.signal(_signal.SIGKILL)
+        self._loop.after("thaw", _THAW_S, self._kill_frozen)
+
+    def _kill_frozen(self) -> None:
+        """Kill through the cgroup: a process that cgroup v1 has frozen does not die by a signal alone."""
+        from pycontain.engine import waiting
+
+        cgroup = waiting.cgroup_of(self._entry()) if self._end is None else None
+        if cgroup is not None:
+            waiting.clear(cgroup)
+
+    def _entry(self) -> Entry:
+        from pycontain.engine import waiting
+
+        return waiting.entry_of(protocol.read_late(self._options), self._options.id)
 
     def _record_running(self) -> None:
         from pycontain.engine import waiting
         from pycontain.errors import PycontainError
 
         try:
-            waiting.record_running(
-                waiting.entry_of(protocol.read_late(self._options), self._options.id), self._started_ns
-            )
+            waiting.record_running(self._entry(), self._started_ns)
         except PycontainError as error:
             self._reason = f"the state could not be written: {error}"
 
@@ -240,18 +262,18 @@ class Monitor:
         from pycontain.engine import waiting
         from pycontain.errors import PycontainError
 
-        entry = waiting.entry_of(protocol.read_late(self._options), self._options.id)
         try:
-            waiting.record_exit(entry, end, started_ns=self._started_ns, log=log)
+            waiting.record_exit(self._entry(), end, started_ns=self._started_ns, log=log)
         except PycontainError:
             pass  # tmpfs full, or the file damaged: those who wait are told all the same
 
-    def _finish(self, end: Exit) -> None:
-        """Everything is read: write log and state, and tell everybody."""
+    def _finish(self, end: Exit, cgroup: Cgroup | None) -> None:
+        """Everything is read: write log and state, remove what the container had, and tell everybody."""
         log = self._streams.finish()
         if self._clients.disconnected:
             log["disconnected_clients"] = self._clients.disconnected
         self._record(end, log)
+        self._clean_up(cgroup)
         self._finished = self._clients.closing = True
         try:
             posix.unlink(f"{self._directory}/{protocol.CONTROL_SOCKET}")
@@ -260,6 +282,22 @@ class Monitor:
         for client in self._clients.everyone():
             self._tell_end(client)
         self._arrange()
+
+    def _clean_up(self, cgroup: Cgroup | None) -> None:
+        """Remove the cgroup, and with --rm the container; what does not go is left to rm and prune."""
+        from pycontain.engine import monitors, waiting
+        from pycontain.errors import PycontainError
+
+        try:
+            monitors.leave()
+            if cgroup is not None:
+                cgroup.remove()
+            if self._options.remove:
+                entry = self._entry()
+                with entry.lock():
+                    waiting.dispose(entry, volumes=True)
+        except (OSError, PycontainError):
+            pass
 
     def _tell_end(self, client: Client) -> None:
         if client in self._starters and self._failure is not None:

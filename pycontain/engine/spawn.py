@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 
 from pycontain.engine import direct
-from pycontain.engine.protocol import STDERR, STDIN, STDOUT
 from pycontain.engine.messages import of
+from pycontain.engine.protocol import STDERR, STDIN, STDOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,21 +32,18 @@ def run(settings: Settings, options: RunOptions) -> int:
         return explain(settings, options)
     if options.remove and not options.detach and not options.tty and not options.attach:
         return direct.run(settings, options, of(settings).warning)
-    from pycontain.engine import monitored
     from pycontain.engine.attach import Connection
 
-    entry, notes = monitored.make(settings, options)
-    for note in notes:
-        say(note)
+    entry = _make(settings, options)
     with Connection(entry.directory) as connection:
         if not options.detach:
-            return _run_attached(entry, connection, options)
+            return _run_attached(settings, entry, connection, options)
         connection.start(entry)
     os.write(1, f"{entry.id}\n".encode())
     return 0
 
 
-def _run_attached(entry: Entry, connection: Connection, options: RunOptions) -> int:
+def _run_attached(settings: Settings, entry: Entry, connection: Connection, options: RunOptions) -> int:
     from pycontain.engine.attach import Session
 
     chosen = options.attach or ("stdout", "stderr", "stdin")
@@ -58,25 +55,29 @@ def _run_attached(entry: Entry, connection: Connection, options: RunOptions) -> 
     if end is None:
         return 0
     if end.oom_killed:
-        say(direct.OOM_NOTE)
+        of(settings).warning(direct.OOM_NOTE)
     return end.exit_code
 
 
 def create(settings: Settings, options: RunOptions) -> str:
-    """Make a container that waits to be started, and return its id.
+    """Make a container that waits to be started, and return its id; "" when it was only to be explained.
 
     Raises:
         PycontainError: it could not be made.
     """
-    from pycontain.engine import monitored
-
     if options.explain:
         explain(settings, options)
         return ""
+    return _make(settings, options).id
+
+
+def _make(settings: Settings, options: RunOptions) -> Entry:
+    from pycontain.engine import monitored
+
     entry, notes = monitored.make(settings, options)
     for note in notes:
         of(settings).warning(note)
-    return entry.id
+    return entry
 
 
 def explain(settings: Settings, options: RunOptions) -> int:

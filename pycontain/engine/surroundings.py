@@ -103,7 +103,7 @@ def gather(settings: Settings, options: RunOptions, container_id: str, name: str
         resolv_conf=netfiles.read_host_file("/etc/resolv.conf") if options.network == namespaces.HOST else "",
         devices=tuple(_all_devices() if options.privileged else _devices(options.devices)),
         numbers={
-            one.path: _numbers(one.path)
+            one.path: device_number(one.path)
             for one in (*limits.read_bps, *limits.write_bps, *limits.read_iops, *limits.write_iops)
         },
         volume_names=tuple(one.source or new_id() for one in options.mounts if one.kind == mountargs.VOLUME),
@@ -242,7 +242,12 @@ def _all_devices(directory: str = "/dev") -> Iterator[tuple[Device, str]]:
             yield device, "rwm"
 
 
-def _numbers(path: str) -> tuple[int, int]:
+def device_number(path: str) -> tuple[int, int]:
+    """Return (major, minor) of a block device.
+
+    Raises:
+        UsageError: it is none.
+    """
     try:
         device = _device(path, path)
     except OSError as error:

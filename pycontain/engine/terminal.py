@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from pycontain.engine.options import ExecOptions
+    from pycontain.plan.process import ProcessPlan
+    from pycontain.runtime.create import Created
+
 DRAIN_S = 2.0
 CHUNK = 32 * 1024
 # A pipe that polls as writable takes this much without blocking. (O_NONBLOCK on the user's own descriptors would hold
@@ -287,6 +291,35 @@ def relay_terminal(
     with RawTerminal(0) as terminal:
         inward = Flow(0, master, outward=False, keys=detach_keys)
         return relay(pidfd, (inward, outward), forward=forward, resized=resized, terminal=terminal)
+
+
+def attend(created: Created, process: ProcessPlan, options: ExecOptions) -> int:
+    """Start the process of an ``exec -t``, be its terminal, and return its exit code; 0 when the user detached.
+
+    Raises:
+        UsageError: ``-i``, and standard input is not a terminal; the process has been killed then.
+        ExecError: the command cannot be executed.
+    """
+    from pycontain.runtime import create
+
+    def forward(number: int) -> None:
+        try:
+            _sys.pidfd_send_signal(created.pidfd, number)
+        except ProcessLookupError:
+            pass
+
+    try:
+        if options.interactive:
+            require_terminal()
+        create.start(created, process)
+    except BaseException:
+        create.abandon(created)
+        raise
+    keys = options.detach_keys
+    interactive = options.interactive
+    if not relay_terminal(created.terminal, created.pidfd, interactive=interactive, detach_keys=keys, forward=forward):
+        return 0
+    return create.wait(created)[0]
 
 
 def relay_pipes(pidfd: int, stdin: int, stdout: int, stderr: int, *, forward: Callable[[int], None]) -> None:

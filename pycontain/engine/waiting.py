@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 
-from pycontain.errors import NotFound
+from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
+from pycontain.errors import HostError, NotFound, PycontainError
 from pycontain.runtime.settings import Settings
-from pycontain.runtime.state import CREATED, PAUSED, RUNNING, STOPPED, Entry, Store
+from pycontain.runtime.state import CREATED, RUNNING, STOPPED, Entry, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,25 @@ LOCK_PATIENCE_S = 60.0
 def entry_of(late: LateOptions, container_id: str) -> Entry:
     """Return the entry of a monitor's container."""
     return Entry(Store(Settings(**late.settings)), container_id)
+
+
+def cgroup_of(entry: Entry) -> Cgroup | None:
+    """Return the container's cgroup, or None where it has none or its state is not to be had."""
+    try:
+        paths = CgroupPaths(**entry.load().cgroup)
+    except (PycontainError, TypeError):
+        return None
+    return Cgroup(paths) if paths.exists else None
+
+
+def clear(cgroup: Cgroup) -> bool:
+    """Kill what is left in a container's cgroup, and return whether the kernel killed for want of memory there."""
+    try:
+        oom_killed = cgroup.oom_kills() > 0
+        cgroup.kill()
+    except (OSError, HostError):
+        return False  # gone, or processes that do not die: rm tells
+    return oom_killed
 
 
 def patient_lock(entry: Entry) -> Lock | None:
@@ -86,6 +106,23 @@ def record_exit(entry: Entry, end: Exit, *, started_ns: int = 0, log: dict[str, 
             lock.release()
 
 
-def is_active(status: str) -> bool:
-    """Return whether a container of this status has a process that can be signalled."""
-    return status in (CREATED, RUNNING, PAUSED)
+def dispose(entry: Entry, *, volumes: bool) -> None:
+    """Remove a container whose lock is held; with ``volumes`` also the anonymous ones that nobody else uses.
+
+    Raises:
+        HostError: a process or cgroup of it does not go away.
+        StoreError: a directory cannot be removed.
+    """
+    from pycontain.runtime import remove
+
+    names: list[str] = []
+    if volumes:
+        try:
+            names = entry.load().options.get("anonymous_volumes", [])
+        except PycontainError:
+            pass  # no state, no volumes that are known; volume prune finds them
+    remove.undo(entry)
+    if names:
+        from pycontain.engine.volumes import forget
+
+        forget(entry.store.settings, names)

@@ -69,7 +69,7 @@ class Overlay(Op):
     ``attach`` lists the names that must be attached in the runtime's own mount namespace first (kernels before 6.5
     take no detached lower). ``public_only`` mounts with the credentials of nobody, so that what is not readable by
     everybody on the host cannot be read through it, whoever asks (fs/overlayfs: access to layers is checked with
-    the mounter's credentials).
+    the mounter's credentials). With ``memory_bytes`` upper and work lie in a tmpfs of that size instead.
     """
 
     name: str
@@ -78,10 +78,13 @@ class Overlay(Op):
     work: str = ""
     public_only: bool = False
     userxattr: bool = False
+    memory_bytes: int = 0
 
     def describe(self) -> str:
         what = f"overlay {self.name}: lower {':'.join(self.lowers)}"
-        if self.upper:
+        if self.memory_bytes:
+            what += f", upper in memory ({self.memory_bytes >> 20} MiB)"
+        elif self.upper:
             what += f", upper {self.upper}"
         return what + (", only what everybody may read" if self.public_only else "")
 
@@ -89,7 +92,9 @@ class Overlay(Op):
 class MaskLayer(Op):
     """Make a topmost lower layer that hides paths: ``empty`` directories as (path, mode), and ``absent`` names.
 
-    ``links`` are symbolic links in it as (path, target). It is a small tmpfs, or lies in ``directory`` where the container's user may set no attributes on a tmpfs (user
+    ``links`` are symbolic links in it as (path, target).
+
+    It is a small tmpfs, or lies in ``directory`` where the container's user may set no attributes on a tmpfs (user
     namespaces before Linux 6.6). Parents are plain directories, so that their other content shows through.
     """
 

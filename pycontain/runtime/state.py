@@ -220,10 +220,14 @@ class Store:
         Raises:
             StoreError: they cannot be made, or belong to somebody else.
         """
-        for path in (self.settings.state, self.containers, self.names):
+        for path in (self.settings.state, self.settings.data, self.containers, self.names):
             try:
-                os.makedirs(path, 0o700, exist_ok=True)
+                if not os.path.isdir(path):
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    os.mkdir(path, 0o700)
                 owner = os.stat(path).st_uid
+            except FileExistsError:
+                continue  # made by another command at the same moment
             except OSError as error:
                 raise StoreError(f"create {path}: {error.strerror}", hint="choose another place: --root DIR") from error
             if owner != os.geteuid():

@@ -53,6 +53,14 @@ def enter_private_mounts() -> None:
     _sys.unshare(CLONE_NEWNS)
 
 
+def _hint(op: Op, error: OSError) -> str:
+    if isinstance(op, Overlay) and error.errno == errno.EINVAL:
+        return "overlays can be stacked two deep at most: a container in a container needs its root on a volume"
+    if isinstance(op, OpenTree) and error.errno == errno.ENOENT:
+        return f"is {op.source} there?"
+    return ""
+
+
 class Trees:
     """The trees of one container by name. Close with :meth:`close`, or hand the descriptors over.
 
@@ -98,6 +106,7 @@ class Trees:
                 op=type(op).__name__,
                 spec_path=op.spec_path,
                 errno=error.errno or 0,
+                hint=_hint(op, error),
             ) from error
 
     def owner(self, uid: int, gid: int) -> tuple[int, int]:
@@ -211,9 +220,10 @@ def _overlay(trees: Trees, op: Overlay) -> None:
     if not op.upper and len(lowers) == 1:
         lowers.append(trees.empty_lower())
     options = [("lowerdir", ":".join(lowers))]
-    if op.upper:
+    upper, work = _layers_in_memory(trees, op) if op.memory_bytes else (op.upper, op.work)
+    if upper:
         # What a layer holds is lost with the state at the next boot: nothing is gained by syncing it.
-        options += [("upperdir", op.upper), ("workdir", op.work), ("volatile", ""), ("index", "off")]
+        options += [("upperdir", upper), ("workdir", work), ("volatile", ""), ("index", "off")]
     if op.userxattr:
         options.append(("userxattr", ""))
     if not op.public_only:
@@ -221,6 +231,19 @@ def _overlay(trees: Trees, op: Overlay) -> None:
         return
     with _Nobody():
         trees.fds[op.name] = _new("overlay", "pycontain", tuple(options), MOUNT_ATTR_RDONLY)
+
+
+def _layers_in_memory(trees: Trees, op: Overlay) -> tuple[str, str]:
+    """Make a tmpfs for upper and work, the former with the mode and owner of the directory that it stands for."""
+    name = f"{op.name}.memory"
+    trees.fds[name] = _new("tmpfs", "pycontain", (("mode", "0755"), ("size", str(op.memory_bytes))))
+    path = trees.attach_for_overlay(name)
+    status = os.stat(op.upper)
+    for directory in ("upper", "work"):
+        os.mkdir(f"{path}/{directory}")
+    os.chmod(f"{path}/upper", stat.S_IMODE(status.st_mode))
+    os.chown(f"{path}/upper", status.st_uid, status.st_gid)
+    return f"{path}/upper", f"{path}/work"
 
 
 class _Nobody:
