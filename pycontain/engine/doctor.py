@@ -12,8 +12,8 @@ import sys
 
 from pycontain.cgroups.host import probe_host, usable
 from pycontain.engine import trials
+from pycontain.engine.filesystems import cannot_shift
 from pycontain.engine.netfiles import read_host_file
-from pycontain.engine.userns import cannot_shift
 from pycontain.errors import UsageError
 from pycontain.kernel import _sys
 from pycontain.kernel import constants as kernel

@@ -355,4 +355,3 @@ def test_a_limit_of_a_controller_that_is_not_here(box: Box) -> None:
             cgroup.check(resources)
         assert caught.value.hint
     assert not os.path.exists(cgroup.paths.unified)
-

@@ -362,7 +362,13 @@ def test_without_cgroups_all_but_limits_goes_on() -> None:
     assert cgroup.check(LinuxResources()) == ()
     cgroup.create(lambda path: pytest.fail(path))
     cgroup.apply(())
-    assert (cgroup.unified_fd(), cgroup.join_fds(), cgroup.procs(), cgroup.frozen(), cgroup.oom_kills()) == (-1, (), (), False, 0)
+    assert (cgroup.unified_fd(), cgroup.join_fds(), cgroup.procs(), cgroup.frozen(), cgroup.oom_kills()) == (
+        -1,
+        (),
+        (),
+        False,
+        0,
+    )
     assert cgroup.signal_all(9) == ()
     assert stats(cgroup) == CgroupStats()
     cgroup.kill()
