@@ -97,7 +97,7 @@ def gather(settings: Settings, options: RunOptions, container_id: str, name: str
         data=settings.data,
         rootless=settings.rootless,
         root=root,
-        identity=identify(root.path, options.user, options.group_add),
+        identity=identify(root.path, _user(options), options.group_add),
         hostname=os.uname().nodename,
         hosts=netfiles.read_host_file("/etc/hosts") if options.network == namespaces.HOST else "",
         resolv_conf=netfiles.read_host_file("/etc/resolv.conf") if options.network == namespaces.HOST else "",
@@ -147,6 +147,13 @@ def find_root(settings: Settings, options: RunOptions, container_id: str) -> Roo
     if path == "/":
         raise UsageError("ROOTFS: / is this machine's own root", hint="use @host, which leaves it unchanged")
     return RootSource(DIRECTORY, path, overlay, writable=options.writable)
+
+
+def _user(options: RunOptions) -> str:
+    """Return who the container's process is; with keep-id the caller, as in Podman."""
+    if options.userns == namespaces.USERNS_KEEP_ID and not options.user:
+        return f"{os.geteuid()}:{os.getegid()}"
+    return options.user
 
 
 def identify(root: str, user: str, group_add: tuple[str, ...]) -> Identity:
