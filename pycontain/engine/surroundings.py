@@ -97,7 +97,7 @@ def gather(settings: Settings, options: RunOptions, container_id: str, name: str
         data=settings.data,
         rootless=settings.rootless,
         root=root,
-        identity=identify(root.path, _user(options), options.group_add),
+        identity=identify(root.path, options.user or _default_user(options.userns), options.group_add),
         hostname=os.uname().nodename,
         hosts=netfiles.read_host_file("/etc/hosts") if options.network == namespaces.HOST else "",
         resolv_conf=netfiles.read_host_file("/etc/resolv.conf") if options.network == namespaces.HOST else "",
@@ -149,11 +149,9 @@ def find_root(settings: Settings, options: RunOptions, container_id: str) -> Roo
     return RootSource(DIRECTORY, path, overlay, writable=options.writable)
 
 
-def _user(options: RunOptions) -> str:
-    """Return who the container's process is; with keep-id the caller, as in Podman."""
-    if options.userns == namespaces.USERNS_KEEP_ID and not options.user:
-        return f"{os.geteuid()}:{os.getegid()}"
-    return options.user
+def _default_user(userns: str) -> str:
+    """Return who runs the command where nobody is named: root, or the caller, whose id ``keep-id`` keeps."""
+    return f"{os.geteuid()}:{os.getegid()}" if userns == namespaces.USERNS_KEEP_ID else ""
 
 
 def identify(root: str, user: str, group_add: tuple[str, ...]) -> Identity:
