@@ -107,7 +107,7 @@ def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
     path = f"{entry.directory}/config.json"
     try:
         with open(path, encoding="utf-8") as file:
-            spec, _ = decode(lean_json.loads(file.read(), source=path), source=path)
+            spec, _ = decode(lean_json.loads(file.read(), source=path, surrogates=True), source=path)
     except (OSError, SpecError) as error:
         raise StoreError(f"{path}: {error}", hint="make the container again") from error
     base = spec.process

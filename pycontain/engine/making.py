@@ -97,7 +97,7 @@ class Making:
     def save(self, created: Created, *, shape: str, status: str, attended_by: int) -> State:
         """Write the configuration and the state, and the files that the user asked for."""
         prepared, plan = self.assembly.prepared, self.assembly.plan
-        self.entry.write_file("config.json", lean_json.dumps(encode(prepared.spec)))
+        self.entry.write_file("config.json", lean_json.dumps(encode(prepared.spec), surrogates=True))
         if plan.process.seccomp is not None:
             self.entry.write_bytes(FILTER, plan.process.seccomp)
         saved = State(

@@ -80,6 +80,18 @@ def _make(settings: Settings, options: RunOptions) -> Entry:
     return entry
 
 
+def recreate(settings: Settings, entry: Entry) -> None:
+    """Give a stopped container new processes on its own layer; they wait to be started, as after :func:`create`.
+
+    Raises:
+        WrongState: it is not stopped, or shares namespaces with a container that may be gone.
+    """
+    from pycontain.engine import monitored
+
+    for note in monitored.make_again(settings, entry):
+        of(settings).warning(note)
+
+
 def explain(settings: Settings, options: RunOptions) -> int:
     """Print the plan of a container and do nothing.
 

@@ -9,7 +9,31 @@ host ops run inside init, in its user namespace.
 from __future__ import annotations
 
 from pycontain.record import Record
-from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_SHARED
+from pycontain.spec.mount_options import (
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_NOSYMFOLLOW,
+    MOUNT_ATTR_RDONLY,
+    MS_PRIVATE,
+    MS_SHARED,
+    MS_SLAVE,
+    MS_UNBINDABLE,
+)
+
+_ATTRIBUTES = (
+    (MOUNT_ATTR_RDONLY, "read-only"),
+    (MOUNT_ATTR_NOSUID, "nosuid"),
+    (MOUNT_ATTR_NODEV, "nodev"),
+    (MOUNT_ATTR_NOEXEC, "noexec"),
+    (MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow"),
+)
+_PROPAGATION = ((MS_SHARED, "shared"), (MS_SLAVE, "slave"), (MS_PRIVATE, "private"), (MS_UNBINDABLE, "unbindable"))
+
+
+def attribute_words(attributes: int) -> list[str]:
+    """Return MOUNT_ATTR_* bits as the words of mount(8)."""
+    return [word for bit, word in _ATTRIBUTES if attributes & bit]
 
 
 class Op(Record):
@@ -30,7 +54,8 @@ class OpenTree(Op):
 
     ``attr_set`` / ``attr_clr`` are MOUNT_ATTR_* bits of this one mount, ``tree_set`` / ``tree_clr`` of all below as
     well. ``idmap`` shifts owners by the container's own mapping: "idmap" for this mount, "ridmap" for the tree.
-    ``propagation`` is an MS_* value with MS_REC where recursive, or 0.
+    ``propagation`` is an MS_* value with MS_REC where recursive, or 0. With ``inside_pid`` the source is a path in the
+    mount namespace of that process.
     """
 
     name: str
@@ -42,6 +67,7 @@ class OpenTree(Op):
     tree_clr: int = 0
     idmap: str = ""
     propagation: int = 0
+    inside_pid: int = 0
 
     @property
     def shared(self) -> bool:
@@ -49,8 +75,16 @@ class OpenTree(Op):
         return bool(self.propagation & MS_SHARED)
 
     def describe(self) -> str:
-        words = ["recursively" if self.recursive else "", "with shifted owners" if self.idmap else ""]
-        return " ".join(["clone the mount at", self.source, *filter(None, words)])
+        words = [f"clone the mount at {self.source}"]
+        if self.recursive:
+            words.append("recursively")
+        if self.idmap:
+            words.append("with shifted owners" + (" all through" if self.idmap == "ridmap" else ""))
+        attributes = attribute_words(self.attr_set)
+        attributes += [f"{word} all through" for word in attribute_words(self.tree_set)]
+        attributes += [f"not {word}" for word in attribute_words((self.attr_clr | self.tree_clr) & ~self.attr_set)]
+        attributes += [word for bit, word in _PROPAGATION if self.propagation & bit]
+        return " ".join(words) + (f": {', '.join(attributes)}" if attributes else "")
 
 
 class OpenDirectory(Op):
@@ -145,8 +179,8 @@ class NewFilesystem(Op):
 
     def describe(self) -> str:
         words = ",".join(f"{k}={v}" if v else k for k, v in self.options)
-        readonly = "read-only " if self.attr_set & MOUNT_ATTR_RDONLY else ""
-        return f"new {readonly}{self.fstype}" + (f" ({words})" if words else "")
+        attributes = ", ".join(attribute_words(self.attr_set))
+        return f"new {self.fstype}" + (f" ({words})" if words else "") + (f": {attributes}" if attributes else "")
 
 
 # -- init stage -------------------------------------------------------------------------------------------------
@@ -196,7 +230,7 @@ class Attach(Op):
 
     def describe(self) -> str:
         what = self.fresh.describe() if self.fresh is not None else self.name
-        return f"mount {what} at {self.target}"
+        return f"mount at {self.target}: {what}"
 
 
 class Console(Op):
