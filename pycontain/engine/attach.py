@@ -11,7 +11,7 @@ import os
 import select
 import time
 
-from pycontain.engine import protocol, waiting
+from pycontain.engine import exits, protocol, waiting
 from pycontain.engine.loop import MSG_DONTWAIT
 from pycontain.engine.terminal import (
     CHUNK,
@@ -100,13 +100,15 @@ class Connection:
             pass  # it has ended and has been removed
         self.send(protocol.RECORDED)
 
-    def expect(self, kind: bytes) -> list[str]:
-        """Return the fields of the next packet of this kind, others are passed over.
+    def expect(self, kind: bytes, timeout_s: float | None = None) -> list[str]:
+        """Return the fields of the next packet of this kind, others are passed over; None waits for ever.
 
         Raises:
-            PycontainError: the monitor reports an error, or goes before.
+            PycontainError: the monitor reports an error, goes before, or is silent for too long.
         """
         while True:
+            if not exits.wait_readable(self.fd, timeout_s):
+                raise PycontainError("the monitor does not answer", hint="a disk may hang; see state D in ps")
             packet = self.receive()
             if packet[:1] == kind:
                 return protocol.fields_of(packet)

@@ -183,7 +183,7 @@ def _end(entry: Entry, state: State, signal: int, patience_s: float) -> None:
             if state.status == PAUSED:
                 # A frozen process gets its signal when it runs again.
                 _thaw(entry)
-            if signal == SIGKILL or not exits.wait_gone(pidfd, None if patience_s < 0 else patience_s):
+            if signal == SIGKILL or not exits.wait_readable(pidfd, None if patience_s < 0 else patience_s):
                 _kill(entry, pidfd)
     try:
         settle(entry, entry.load())
@@ -199,7 +199,7 @@ def _kill(entry: Entry, pidfd: int) -> None:
     if cgroup is not None:
         # a process that cgroup v1 has frozen dies only when it is thawed
         cgroup.kill()
-    if not exits.wait_gone(pidfd, DIE_S):
+    if not exits.wait_readable(pidfd, DIE_S):
         raise HostError(
             f"container {entry.id[:12]} does not end",
             hint="it may wait for a file system or device that hangs (state D in ps); try again later",
@@ -295,7 +295,7 @@ def _wait_process(entry: Entry, state: State) -> int:
     if pidfd is None:
         return settle(entry, entry.load()).exit_code
     with exits.Owned(pidfd):
-        exits.wait_gone(pidfd)
+        exits.wait_readable(pidfd)
         try:
             return settle(entry, entry.load()).exit_code
         except NotFound:
@@ -332,7 +332,7 @@ def delete(settings: Settings, reference: str, *, force: bool = False, volumes: 
             _kill_everything(entry, state)
         elif status == CREATED:
             _kill_everything(entry, state)
-    elif not force and not _is_abandoned(entry):
+    elif not force and not is_abandoned(entry):
         raise WrongState(f"container {reference} is being made", hint=f"pycontain rm -f {reference}")
     try:
         with entry.lock():
@@ -350,7 +350,7 @@ def _kill_everything(entry: Entry, state: State) -> None:
         pass
 
 
-def _is_abandoned(entry: Entry) -> bool:
+def is_abandoned(entry: Entry) -> bool:
     """Return whether a container without a state has no maker any more."""
     try:
         with entry.lock(wait=False):

@@ -94,6 +94,8 @@ class Monitor:
             protocol.QUERY: self._query,
         }
         loop.signals({_signal.SIGTERM: self.stop, _signal.SIGCHLD: self._process.reap_others})
+        if options.start_within_s:
+            loop.after("start", options.start_within_s, self._not_started)
         self._process.reap_others()
 
     def stop(self) -> None:
@@ -230,6 +232,10 @@ class Monitor:
             end = end.replace(oom_killed=True)
         self._end = end
         self._streams.drain(lambda: self._finish(end, cgroup))
+
+    def _not_started(self) -> None:
+        if not self._process.asked:
+            self._kill("the command that made it ended before it started it")
 
     def _kill(self, reason: str) -> None:
         self._reason = reason

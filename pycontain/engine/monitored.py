@@ -40,14 +40,16 @@ FAILED = b"F"
 BACKLOG = 64
 
 
-def make(settings: Settings, options: RunOptions) -> tuple[Entry, tuple[str, ...]]:
+def make(settings: Settings, options: RunOptions, *, start_within_s: float = 0) -> tuple[Entry, tuple[str, ...]]:
     """Return a container whose init waits to be started, kept by its monitor, and lines for the user.
+
+    If nobody starts it within ``start_within_s`` (0: no limit) it is ended: the command that should has died.
 
     Raises:
         PycontainError: it could not be made; nothing is left then.
     """
     with Making(settings, options) as making:
-        ends = _Ends(making, options)
+        ends = _Ends(making, options, start_within_s)
         ours, theirs = _sys.socketpair(protocol.SEQPACKET)
         pid = os.fork()
         if pid == 0:
@@ -67,7 +69,8 @@ def make(settings: Settings, options: RunOptions) -> tuple[Entry, tuple[str, ...
 class _Ends:
     """The descriptors of both sides: the container's stdio, the monitor's ends, the handoff, the control socket."""
 
-    def __init__(self, making: Making, options: RunOptions) -> None:
+    def __init__(self, making: Making, options: RunOptions, start_within_s: float) -> None:
+        self.start_within_s = start_within_s
         directory = making.entry.directory
         self.control = _sys.unix_listen(f"{directory}/{protocol.CONTROL_SOCKET}", protocol.SEQPACKET, BACKLOG, 0o600)
         self.handoff, self.handed = _sys.socketpair(protocol.SEQPACKET)
@@ -122,7 +125,7 @@ def _be_creator(making: Making, ends: _Ends, report: int) -> NoReturn:
         created = making.create(Stdio(*ends.inside), tied=False, forget=making.lock.forget)
         making.save(created, shape=state.MONITORED, status=state.CREATED, attended_by=os.getppid())
         fds = (created.channel.fd,) if created.terminal < 0 else (created.channel.fd, created.terminal)
-        _sys.sendmsg(ends.handed, _handoff(making, created), fds)
+        _sys.sendmsg(ends.handed, _handoff(making, created, ends.start_within_s), fds)
         _sys.sendmsg(report, READY + "\0".join(making.notes).encode())
         os._exit(0)
     except BaseException as error:  # a fork must not run its parent's code
@@ -138,7 +141,7 @@ def _fail(report: int, error: BaseException) -> NoReturn:
         os._exit(1)
 
 
-def _handoff(making: Making, created: Created) -> bytes:
+def _handoff(making: Making, created: Created, start_within_s: float) -> bytes:
     options, settings, plan = making.options, making.settings, making.assembly.plan
     late = protocol.LateOptions(settings.asdict(), plan.process.argv, plan.process.paths)
     log = options.log
@@ -154,6 +157,7 @@ def _handoff(making: Making, created: Created) -> bytes:
         stop_signal=options.stop_signal,
         stop_timeout_s=float(options.stop_timeout_s),
         timeout_s=float(options.timeout_s),
+        start_within_s=start_within_s,
     )
     return protocol.pack_handoff(created.pid, told, late)
 

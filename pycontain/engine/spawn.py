@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pycontain.engine.options import RunOptions
     from pycontain.runtime.settings import Settings
 
+# After this a container whose command was killed between making and starting it is ended by its monitor.
+START_WITHIN_S = 60.0
+
 
 def run(settings: Settings, options: RunOptions) -> int:
     """Run a container and return its exit code; detached, print its id and return 0.
@@ -29,7 +32,11 @@ def run(settings: Settings, options: RunOptions) -> int:
         return direct.run(settings, options, of(settings).warning)
     from pycontain.engine import attach, monitored
 
-    entry, notes = monitored.make(settings, options)
+    if options.tty and options.interactive and not options.detach:
+        from pycontain.engine.terminal import require_terminal
+
+        require_terminal()
+    entry, notes = monitored.make(settings, options, start_within_s=START_WITHIN_S)
     for note in notes:
         of(settings).warning(note)
     if options.detach:
