@@ -34,6 +34,10 @@ SHARED = bool(os.environ.get("PYCONTAIN_TESTS_SHARED"))
 PURE = ("unit", "architecture")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden plans of tests/data/plans anew")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requires(*names): skip, naming what is missing, unless the host has all of it")
     config.addinivalue_line("markers", "runtime: starts containers; checked for leaks wherever the test lies")

@@ -32,7 +32,7 @@ def _document(volume: Volume) -> dict[str, Any]:
     }
 
 
-@click.group(name="volume", help=COMMANDS["volume"][1], context_settings={"help_option_names": ["--help"]})
+@click.group(name="volume", help=COMMANDS["volume"].help, context_settings={"help_option_names": ["--help"]})
 def volume_group() -> None:
     """Hold the commands of volumes."""
 
@@ -47,6 +47,8 @@ def volume_group() -> None:
 def list_(settings: Settings, quiet: bool, form: str, filters: tuple[str, ...]) -> None:
     """List volumes."""
     check_format(form)
+    for text in filters:
+        _matches(Volume("", ""), text)  # a wrong one is an error, too, where there is nothing to filter
     found = [one for one in volumes.list_volumes(settings) if all(_matches(one, text) for text in filters)]
     if quiet:
         sys.stdout.writelines(f"{one.name}\n" for one in found)

@@ -29,7 +29,6 @@ from pycontain.kernel import _sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycontain.engine.options import RunOptions
     from pycontain.engine.protocol import Exit
     from pycontain.runtime.state import Entry
 
@@ -327,21 +326,6 @@ def start_detached(entry: Entry) -> None:
     """
     with Connection(entry.directory) as connection:
         connection.start(entry)
-
-
-def start_attached(entry: Entry, options: RunOptions) -> int:
-    """Start a container that waits to be started, attached as the options say, and return its exit code.
-
-    Raises:
-        PycontainError: it cannot be executed, or was started before.
-    """
-    wanted = options.attach or ("stdin", "stdout", "stderr")
-    streams = "".join(
-        letter
-        for name, letter in (("stdin", protocol.STDIN), ("stdout", protocol.STDOUT), ("stderr", protocol.STDERR))
-        if name in wanted and (name != "stdin" or options.interactive)
-    )
-    return serve(entry, streams=streams, detach_keys=options.detach_keys, proxy=options.sig_proxy, start=True)
 
 
 def serve(entry: Entry, *, streams: str, detach_keys: bytes, proxy: bool, start: bool = False) -> int:

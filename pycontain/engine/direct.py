@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Not forwarded: KILL and STOP cannot be caught, CHLD and URG are the kernel's own news, sizes are a terminal's.
 KEPT = frozenset((_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGURG, _signal.SIGWINCH))
+OOM_NOTE = "the container was killed because it used up its memory; --memory gives more"
 
 
 def run(settings: Settings, options: RunOptions, say: Callable[[str], None]) -> int:
@@ -55,7 +56,7 @@ def run(settings: Settings, options: RunOptions, say: Callable[[str], None]) -> 
             _unlink(options.pidfile)
         remove.undo(making.entry)
     if signal and oom:
-        say("the container was killed because it used up its memory; --memory gives more")
+        say(OOM_NOTE)
     return exit_code
 
 

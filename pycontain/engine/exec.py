@@ -10,6 +10,7 @@ from pycontain.engine import capabilities, direct
 from pycontain.engine.making import FILTER
 from pycontain.engine.surroundings import identify
 from pycontain.errors import SpecError, StoreError, WrongState
+from pycontain.kernel import _sys
 from pycontain.plan.facts import USERNS_SINGLE
 from pycontain.plan.process import compile_process
 from pycontain.runtime import create, probe, processes, state
@@ -62,12 +63,43 @@ def _attend(created: Created, process: ProcessPlan, options: ExecOptions) -> int
         create.start(created, process)
         return 0
     if process.terminal:
-        from pycontain.engine import terminal
-
-        return terminal.attend(created, process, options)
+        return _attend_terminal(created, process, options)
     create.start(created, process)
     exit_code, _signal = direct.attend(created, sig_proxy=True)
     return exit_code
+
+
+def _attend_terminal(created: Created, process: ProcessPlan, options: ExecOptions) -> int:
+    from pycontain.engine.terminal import Flow, RawTerminal, relay, require_terminal, size_of
+
+    master = created.terminal
+    raw = None
+    flows = [Flow(master, 1, outward=True)]
+    if options.interactive:
+        require_terminal()
+        raw = RawTerminal(0)
+        flows.append(Flow(0, master, outward=False, keys=options.detach_keys))
+
+    def resized() -> None:
+        size = size_of(0) or size_of(1)
+        if size is not None:
+            _sys.tty_set_size(master, *size)
+
+    def forward(number: int) -> None:
+        try:
+            _sys.pidfd_send_signal(created.pidfd, number, 0)
+        except ProcessLookupError:
+            pass
+
+    try:
+        if raw is not None:
+            raw.apply()
+        create.start(created, process)
+        ended = relay(created.pidfd, tuple(flows), forward=forward, resized=resized, terminal=raw)
+    finally:
+        if raw is not None:
+            raw.restore()
+    return create.wait(created)[0] if ended else 0
 
 
 def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
@@ -75,7 +107,7 @@ def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
     path = f"{entry.directory}/config.json"
     try:
         with open(path, encoding="utf-8") as file:
-            spec, _ = decode(lean_json.loads(file.read(), source=path), source=path)
+            spec, _ = decode(lean_json.loads(file.read(), source=path, surrogates=True), source=path)
     except (OSError, SpecError) as error:
         raise StoreError(f"{path}: {error}", hint="make the container again") from error
     base = spec.process

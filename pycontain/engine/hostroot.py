@@ -13,7 +13,10 @@ _SYSTEM = ("/usr", "/var", "/opt", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/
 _LEFT_OUT = ("/var/log", "/var/backups", "/var/spool", "/var/lib/docker", "/var/lib/containers", "/var/lib/containerd")
 _LEFT_OUT_MORE = ("/var/lib/pycontain", "/var/lib/lxc", "/var/lib/lxd", "/var/lib/kubelet", "/var/run", "/var/tmp")
 # Top-level directories that are made anew for a container, or are not the system's
-_NOT_SYSTEM = frozenset(f"/{name}" for name in "proc sys dev run tmp home root mnt media srv boot lost+found".split())
+_NOT_SYSTEM = frozenset(
+    f"/{name}"
+    for name in ("proc", "sys", "dev", "run", "tmp", "home", "root", "mnt", "media", "srv", "boot", "lost+found")
+)
 _DISKS = frozenset(
     (
         "ext2",

@@ -97,7 +97,7 @@ def start(
     detach_keys: bytes = DEFAULT_DETACH_KEYS,
     sig_proxy: bool = True,
 ) -> int:
-    """Start a created container; with ``attached`` stay until it ends and return its exit code.
+    """Start a container that was made or has ended; with ``attached`` stay until it ends and return its exit code.
 
     Raises:
         WrongState: it runs already.
@@ -106,6 +106,10 @@ def start(
     entry, _state, status = look(settings, reference)
     if status in (RUNNING, PAUSED):
         raise WrongState(f"container {reference} is {status} already")
+    if status == STOPPED:
+        from pycontain.engine import spawn
+
+        spawn.recreate(settings, entry)
     if not attached:
         attach.start_detached(entry)
         return 0
@@ -220,6 +224,17 @@ def _thaw(entry: Entry) -> None:
     cgroup = waiting.cgroup_of(entry)
     if cgroup is not None:
         cgroup.thaw()
+
+
+def restart(settings: Settings, reference: str, *, timeout_s: int | None = None) -> None:
+    """Stop a container as :func:`stop` does, if it runs, and start it again.
+
+    Raises:
+        NotFound: no such container, or it was removed when it ended (--rm).
+        PycontainError: it cannot be started again.
+    """
+    stop(settings, reference, timeout_s=timeout_s)
+    start(settings, reference)
 
 
 def pause(settings: Settings, reference: str) -> None:

@@ -38,7 +38,7 @@ class Messages(Record):
         line = f"{self.prefix}: {printable(text)}"
         if self.form == "json":
             stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            line = lean_json.dumps({"level": level, "time": stamp, "msg": line, "hint": hint})
+            line = lean_json.dumps({"level": level, "time": stamp, "msg": line, "hint": hint}, surrogates=True)
         elif hint:
             line += f"\nhint: {printable(hint)}"
         data = f"{line}\n".encode("utf-8", "backslashreplace")

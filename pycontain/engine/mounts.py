@@ -129,12 +129,12 @@ def user_mounts(
 
 def _bind(mount: VolumeMount, source: str, *, idmap: bool) -> Mount:
     words = ["rbind" if mount.recursive else "bind"]
+    # One plain word about a bind's flags turns off those that are not named; the words with r leave what the source
+    # forbids (nosuid, nodev, noexec, and being read-only) forbidden.
     if mount.readonly:
-        words.append("rro" if mount.recursive and mount.readonly_recursive else "ro")
-    else:
-        words.append("rw")
+        words.append("ro" if mount.recursive and not mount.readonly_recursive else "rro")
     words.append(mount.propagation or ("rprivate" if mount.recursive else "private"))
-    words += mount.flags
+    words += [f"r{word}" for word in mount.flags]
     if idmap:
         words.append("ridmap" if mount.recursive else "idmap")
     return Mount(mount.destination, "bind", source, tuple(words))

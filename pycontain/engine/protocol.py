@@ -103,7 +103,7 @@ def pack_handoff(pid: int, options: MonitorOptions, late: LateOptions) -> bytes:
     """Return the packet by which a creator gives its container to the monitor."""
     from pycontain import lean_json
 
-    options = options.replace(late=lean_json.dumps(late.asdict()))
+    options = options.replace(late=lean_json.dumps(late.asdict(), surrogates=True))
     values = (int(value) if isinstance(value, bool) else value for _, value in options._items())
     return pack(HANDOFF, pid, *values)
 
@@ -121,7 +121,7 @@ def read_late(options: MonitorOptions) -> LateOptions:
     """Return the options that come late."""
     from pycontain import lean_json
 
-    document: Any = lean_json.loads(options.late, source="handoff")
+    document: Any = lean_json.loads(options.late, source="handoff", surrogates=True)
     return LateOptions(document["settings"], tuple(document["command"]), tuple(document["paths"]))
 
 

@@ -10,14 +10,16 @@ import os
 
 from pycontain.engine import direct
 from pycontain.engine.messages import of
+from pycontain.engine.protocol import STDERR, STDIN, STDOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pycontain.engine.attach import Connection
     from pycontain.engine.options import RunOptions
     from pycontain.runtime.settings import Settings
+    from pycontain.runtime.state import Entry
 
-# After this a container whose command was killed between making and starting it is ended by its monitor.
-START_WITHIN_S = 60.0
+LETTERS = {"stdin": STDIN, "stdout": STDOUT, "stderr": STDERR}
 
 
 def run(settings: Settings, options: RunOptions) -> int:
@@ -30,37 +32,68 @@ def run(settings: Settings, options: RunOptions) -> int:
         return explain(settings, options)
     if options.remove and not options.detach and not options.tty and not options.attach:
         return direct.run(settings, options, of(settings).warning)
-    from pycontain.engine import attach, monitored
+    from pycontain.engine.attach import Connection
+    from pycontain.engine.monitored import START_WITHIN_S
+    from pycontain.engine.terminal import require_terminal
 
     if options.tty and options.interactive and not options.detach:
-        from pycontain.engine.terminal import require_terminal
-
         require_terminal()
-    entry, notes = monitored.make(settings, options, start_within_s=START_WITHIN_S)
-    for note in notes:
-        of(settings).warning(note)
-    if options.detach:
-        attach.start_detached(entry)
-        os.write(1, f"{entry.id}\n".encode())
+    entry = _make(settings, options, start_within_s=START_WITHIN_S)
+    with Connection(entry.directory) as connection:
+        if not options.detach:
+            return _run_attached(settings, entry, connection, options)
+        connection.start(entry)
+    os.write(1, f"{entry.id}\n".encode())
+    return 0
+
+
+def _run_attached(settings: Settings, entry: Entry, connection: Connection, options: RunOptions) -> int:
+    from pycontain.engine.attach import Session
+
+    chosen = options.attach or ("stdout", "stderr", "stdin")
+    streams = "".join(letter for name, letter in LETTERS.items() if name in chosen)
+    if not options.interactive:
+        streams = streams.replace(STDIN, "")
+    session = Session(entry, connection, streams=streams, detach_keys=options.detach_keys, proxy=options.sig_proxy)
+    end = session.run(start=True)
+    if end is None:
         return 0
-    return attach.start_attached(entry, options)
+    if end.oom_killed:
+        of(settings).warning(direct.OOM_NOTE)
+    return end.exit_code
 
 
 def create(settings: Settings, options: RunOptions) -> str:
-    """Make a container that waits to be started, and return its id.
+    """Make a container that waits to be started, and return its id; "" when it was only to be explained.
 
     Raises:
         PycontainError: it could not be made.
     """
-    from pycontain.engine import monitored
-
     if options.explain:
         explain(settings, options)
         return ""
-    entry, notes = monitored.make(settings, options)
+    return _make(settings, options).id
+
+
+def _make(settings: Settings, options: RunOptions, *, start_within_s: float = 0) -> Entry:
+    from pycontain.engine import monitored
+
+    entry, notes = monitored.make(settings, options, start_within_s=start_within_s)
     for note in notes:
         of(settings).warning(note)
-    return entry.id
+    return entry
+
+
+def recreate(settings: Settings, entry: Entry) -> None:
+    """Give a stopped container new processes on its own layer; they wait to be started, as after :func:`create`.
+
+    Raises:
+        WrongState: it is not stopped, or shares namespaces with a container that may be gone.
+    """
+    from pycontain.engine import monitored
+
+    for note in monitored.make_again(settings, entry):
+        of(settings).warning(note)
 
 
 def explain(settings: Settings, options: RunOptions) -> int:

@@ -48,7 +48,8 @@ class ProcessPlan(Record):
     """What finish() needs, and what comes before it, all resolved.
 
     ``paths`` are the files to try in order; ``rlimits`` are (number, soft, hard) with -1 for no limit; ``groups``
-    are the supplementary ids, None where the user namespace does not let them be set; ``seccomp`` is a BPF program or None; ``umask`` None leaves 022.
+    are the supplementary ids, None where the user namespace does not let them be set; ``seccomp`` is a BPF program or
+    None; ``umask`` None leaves 022.
     """
 
     argv: tuple[str, ...]

@@ -26,8 +26,10 @@ class RootSource(Record):
     ``kind`` is DIRECTORY, HOST (``@host``) or HOST_PUBLIC (``@host:public``). ``path`` is absolute ("/" for the
     host). ``writable`` uses the directory itself without an overlay. ``overlay`` is the container's own
     directory: each overlay of the container has a directory there with ``upper`` and ``work``. ``include`` names
-    host paths that are left out by default and are wanted back; they come read-only. ``mounts`` get an overlay each;
-    without privilege on the host they are all of the root, and ``links`` are its symbolic links as (name, target).
+    host paths that are left out by default and are wanted back; they come read-only. With ``memory_bytes`` the layers
+    lie in memory, in a tmpfs of that size each, because the directory's file system can hold none. ``mounts`` get an
+    overlay each; without privilege on the host they are all of the root, and ``links`` are its symbolic links as
+    (name, target).
     """
 
     kind: str
@@ -37,3 +39,4 @@ class RootSource(Record):
     include: tuple[str, ...] = ()
     mounts: tuple[SystemMount, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
+    memory_bytes: int = 0

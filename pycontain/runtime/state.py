@@ -33,9 +33,14 @@ CREATED = "created"
 RUNNING = "running"
 PAUSED = "paused"
 STOPPED = "stopped"
+STATUSES = (CREATING, CREATED, RUNNING, PAUSED, STOPPED)
 
 DIRECT = "direct"
 MONITORED = "monitored"
+
+
+# What a declared type of State is in a file that was read: JSON has no tuples.
+_STORED_AS: dict[str, type] = {"str": str, "int": int, "bool": bool, "dict": dict, "tuple": list}
 
 
 class State(Record):
@@ -59,6 +64,7 @@ class State(Record):
     monitor_start: int = 0
     cgroup: dict[str, Any] = {}  # noqa: RUF012
     root: str = ""
+    root_source: dict[str, Any] = {}  # noqa: RUF012
     command: tuple[str, ...] = ()
     userns: dict[str, Any] = {}  # noqa: RUF012  (records are never mutated)
     options: dict[str, Any] = {}  # noqa: RUF012
@@ -102,19 +108,25 @@ class Entry:
         """
         path = f"{self.directory}/state.json"
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8", errors="backslashreplace") as file:
                 text = file.read()
         except FileNotFoundError:
             raise NotFound(f"container {self.id[:12]} does not exist") from None
         hint = "remove it: pycontain rm -f " + self.id[:12]
         try:
-            document = lean_json.loads(text, source=path)
+            document = lean_json.loads(text, source=path, surrogates=True)
         except PycontainError as error:
             raise StoreError(f"damaged state: {error}", hint=hint) from error
         if not isinstance(document, dict) or document.get("version") != VERSION:
             raise StoreError(f"{path}: state of another version of pycontain", hint=hint)
+        for name, value in document.items():
+            declared = State._fields.get(name, "").partition("[")[0]
+            if declared and type(value) is not _STORED_AS[declared]:
+                raise StoreError(f"damaged state: {path}: {name}: not {declared}", hint=hint)
         for field in ("command", "notes"):
             document[field] = tuple(document.get(field, ()))
+        if document.get("status", CREATING) not in STATUSES:
+            raise StoreError(f"damaged state: {path}: status {document['status']!r}", hint=hint)
         try:
             return State(**document)
         except TypeError as error:
@@ -126,7 +138,7 @@ class Entry:
         Raises:
             StoreError: it cannot be written; the former file is untouched.
         """
-        self.write_file("state.json", lean_json.dumps(state.asdict()))
+        self.write_file("state.json", lean_json.dumps(state.asdict(), surrogates=True))
 
     def write_file(self, name: str, text: str, mode: int = 0o600) -> str:
         """Write a file of the container's directory by rename and return its path."""
@@ -146,7 +158,7 @@ class Entry:
                 os.close(fd)
             os.rename(temporary, path)
         except OSError as error:
-            raise StoreError(f"write {path}: {error.strerror}") from error
+            raise StoreError(f"write {path}: {(error.strerror or '').lower()}") from error
         return path
 
     def status(self, state: State) -> str:
@@ -220,12 +232,18 @@ class Store:
         Raises:
             StoreError: they cannot be made, or belong to somebody else.
         """
-        for path in (self.settings.state, self.containers, self.names):
+        for path in (self.settings.state, self.settings.data, self.containers, self.names):
             try:
-                os.makedirs(path, 0o700, exist_ok=True)
+                if not os.path.isdir(path):
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    os.mkdir(path, 0o700)
                 owner = os.stat(path).st_uid
+            except FileExistsError:
+                continue  # made by another command at the same moment
             except OSError as error:
-                raise StoreError(f"create {path}: {error.strerror}", hint="choose another place: --root DIR") from error
+                raise StoreError(
+                    f"create {path}: {(error.strerror or '').lower()}", hint="choose another place: --root DIR"
+                ) from error
             if owner != os.geteuid():
                 raise StoreError(
                     f"{path}: belongs to user {owner}, not to this one ({os.geteuid()})", hint="set XDG_RUNTIME_DIR"

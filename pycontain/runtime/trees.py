@@ -28,6 +28,7 @@ from pycontain.kernel.constants import (
     MS_SLAVE,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
+    WEXITED,
 )
 from pycontain.plan.capabilities import SYS_ADMIN
 from pycontain.plan.ops import DevTree, MaskLayer, OpenDirectory, OpenTree, Overlay
@@ -51,6 +52,14 @@ ROOT_PATH = "root.path"
 def enter_private_mounts() -> None:
     """Leave the caller's mount namespace for a copy that still sees new mounts of the host but shows it none."""
     _sys.unshare(CLONE_NEWNS)
+
+
+def _hint(op: Op, error: OSError) -> str:
+    if isinstance(op, Overlay) and error.errno == errno.EINVAL:
+        return "overlays can be stacked two deep at most: a container in a container needs its root on a volume"
+    if isinstance(op, OpenTree) and error.errno == errno.ENOENT:
+        return f"is {op.source} there?"
+    return ""
 
 
 class Trees:
@@ -98,6 +107,7 @@ class Trees:
                 op=type(op).__name__,
                 spec_path=op.spec_path,
                 errno=error.errno or 0,
+                hint=_hint(op, error),
             ) from error
 
     def owner(self, uid: int, gid: int) -> tuple[int, int]:
@@ -141,6 +151,9 @@ class Trees:
         return self._stage
 
 
+_CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+SOCK_SEQPACKET = 5
+
 # The function that makes an op's tree, by the op's class.
 MAKERS: dict[type[Op], Callable[[Trees, Any], None]] = {}
 
@@ -156,7 +169,10 @@ def _makes(kind: type[T]) -> Callable[[Callable[[Trees, T], None]], Callable[[Tr
 @_makes(OpenTree)
 def _open_tree(trees: Trees, op: OpenTree) -> None:
     recursive = AT_RECURSIVE if op.recursive else 0
-    fd = _sys.open_tree(AT_FDCWD, op.source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive)
+    if op.inside_pid:
+        fd = _open_tree_of(op.inside_pid, op.source, recursive)
+    else:
+        fd = _sys.open_tree(AT_FDCWD, op.source, _CLONE | recursive)
     try:
         if op.idmap:
             _shift_owners(trees, op, fd)
@@ -171,6 +187,32 @@ def _open_tree(trees: Trees, op: OpenTree) -> None:
         os.close(fd)
         raise
     trees.fds[op.name] = fd
+
+
+def _open_tree_of(pid: int, source: str, recursive: int) -> int:
+    """Clone a mount of another container: only from inside its mount namespace is that allowed."""
+    ours, theirs = _sys.socketpair(SOCK_SEQPACKET)
+    child, pidfd = _sys.clone3(0)
+    if child == 0:
+        try:
+            namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            _sys.setns(namespace, CLONE_NEWNS)
+            _sys.sendmsg(theirs, b"T", (_sys.open_tree(AT_FDCWD, source, _CLONE | recursive),))
+        except OSError as error:
+            _sys.sendmsg(theirs, str(error.errno).encode())
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    try:
+        data, fds, _ = _sys.recvmsg(ours, 64, 1)
+    finally:
+        os.close(ours)
+        _sys.waitid_pidfd(pidfd, WEXITED)
+        os.close(pidfd)
+    if not fds:
+        number = int(data or errno.ECHILD)
+        raise OSError(number, os.strerror(number), source)
+    return fds[0]
 
 
 @_makes(OpenDirectory)
@@ -211,9 +253,10 @@ def _overlay(trees: Trees, op: Overlay) -> None:
     if not op.upper and len(lowers) == 1:
         lowers.append(trees.empty_lower())
     options = [("lowerdir", ":".join(lowers))]
-    if op.upper:
+    upper, work = _layers_in_memory(trees, op) if op.memory_bytes else (op.upper, op.work)
+    if upper:
         # What a layer holds is lost with the state at the next boot: nothing is gained by syncing it.
-        options += [("upperdir", op.upper), ("workdir", op.work), ("volatile", ""), ("index", "off")]
+        options += [("upperdir", upper), ("workdir", work), ("volatile", ""), ("index", "off")]
     if op.userxattr:
         options.append(("userxattr", ""))
     if not op.public_only:
@@ -221,6 +264,19 @@ def _overlay(trees: Trees, op: Overlay) -> None:
         return
     with _Nobody():
         trees.fds[op.name] = _new("overlay", "pycontain", tuple(options), MOUNT_ATTR_RDONLY)
+
+
+def _layers_in_memory(trees: Trees, op: Overlay) -> tuple[str, str]:
+    """Make a tmpfs for upper and work, the former with the mode and owner of the directory that it stands for."""
+    name = f"{op.name}.memory"
+    trees.fds[name] = _new("tmpfs", "pycontain", (("mode", "0755"), ("size", str(op.memory_bytes))))
+    path = trees.attach_for_overlay(name)
+    status = os.stat(op.upper)
+    for directory in ("upper", "work"):
+        os.mkdir(f"{path}/{directory}")
+    os.chmod(f"{path}/upper", stat.S_IMODE(status.st_mode))
+    os.chown(f"{path}/upper", status.st_uid, status.st_gid)
+    return f"{path}/upper", f"{path}/work"
 
 
 class _Nobody:
@@ -246,7 +302,7 @@ def _mask_layer(trees: Trees, op: MaskLayer) -> None:
     uid, gid = trees.owner(0, 0)
     if op.directory:
         os.makedirs(op.directory, 0o755, exist_ok=True)
-        fd = _sys.open_tree(AT_FDCWD, op.directory, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
+        fd = _sys.open_tree(AT_FDCWD, op.directory, _CLONE)
     else:
         options = (("mode", "0755"), ("size", "1m"), ("uid", str(uid)), ("gid", str(gid)))
         fd = _new("tmpfs", "pycontain", options)
