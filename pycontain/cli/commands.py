@@ -21,6 +21,7 @@ COMMANDS = {
     "exec": Command("running", "run a further command in a running container"),
     "attach": Command("life", "connect this terminal to a running container"),
     "stop": Command("life", "end containers: by their stop signal, then by force"),
+    "restart": Command("life", "stop containers and start them again"),
     "kill": Command("life", "send a signal to containers [KILL]"),
     "pause": Command("life", "freeze all processes of containers"),
     "unpause": Command("life", "let paused containers run again"),
