@@ -26,7 +26,9 @@ _KEYS = value("--detach-keys", "KEYS", "leave the container with these keys [ctr
 _PROXY = flag("--sig-proxy", "pass signals on [true]")
 
 
-def each(settings: Settings, references: Iterable[str], action: Callable[[str], object]) -> int:
+def each(
+    settings: Settings, references: Iterable[str], action: Callable[[str], object], *, missing_is_fine: bool = False
+) -> int:
     """Do something to each container and print what it was called by; go on where one fails.
 
     Raises:
@@ -37,7 +39,10 @@ def each(settings: Settings, references: Iterable[str], action: Callable[[str], 
         try:
             action(reference)
         except PycontainError as error:
-            failures.append(error)
+            if missing_is_fine and isinstance(error, NotFound):
+                of(settings).warning(str(error))
+            else:
+                failures.append(error)
         else:
             say(reference)
     for failure in failures[:-1]:
@@ -117,14 +122,12 @@ def _wait(settings: Settings, parsed: Parsed) -> int:
 def _remove(settings: Settings, parsed: Parsed) -> int:
     force, volumes = bool(parsed.values.get("force")), bool(parsed.values.get("volumes"))
 
-    def action(reference: str) -> None:
-        try:
-            lifecycle.delete(settings, reference, force=force, volumes=volumes)
-        except NotFound:
-            if not force:
-                raise
-
-    return each(settings, parsed.rest, action)
+    return each(
+        settings,
+        parsed.rest,
+        lambda reference: lifecycle.delete(settings, reference, force=force, volumes=volumes),
+        missing_is_fine=force,
+    )
 
 
 def _rename(settings: Settings, parsed: Parsed) -> int:

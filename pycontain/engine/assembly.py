@@ -18,10 +18,10 @@ from pycontain.engine import filesystems
 from pycontain.engine import userns as users
 from pycontain.errors import HostError, StoreError, UsageError
 from pycontain.plan.compile import compile_plan
-from pycontain.plan.facts import USERNS_SINGLE, HostFacts
+from pycontain.plan.facts import USERNS_CUSTOM, USERNS_SINGLE, HostFacts
 from pycontain.plan.rootfs import DIRECTORY
 from pycontain.record import Record
-from pycontain.runtime import journal, probe, seccomp_cache
+from pycontain.runtime import idmap, journal, probe, seccomp_cache
 from pycontain.runtime.create import Maker
 
 TYPE_CHECKING = False
@@ -82,6 +82,8 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
         raise HostError(
             "--group-add: this user namespace has one group only", hint="give the user ranges in /etc/subuid and subgid"
         )
+    if userns.kind == USERNS_CUSTOM and not privileged:
+        entry.journal.intend(journal.IDMAP, idmap.to_text(userns.uid_map), idmap.to_text(userns.gid_map))
     plan, cgroup = _compile(settings, prepared, userns, privileged=privileged)
     limits, devices = _check_limits(cgroup, prepared.spec)
     _make_layers(entry, prepared, userns, privileged=privileged)
