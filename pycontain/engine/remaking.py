@@ -161,4 +161,4 @@ def _clear_volatile(root: RootSource) -> None:
     """
     if root.overlay and not root.memory_bytes and os.path.isdir(root.overlay):
         for name in os.listdir(root.overlay):
-            remove.remove_tree(f"{root.overlay}/{name}/work/work/incompat/volatile")
+            remove.remove_tree(os.path.join(root.overlay, name, "work", "work", "incompat", "volatile"))

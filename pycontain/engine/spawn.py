@@ -30,7 +30,8 @@ def run(settings: Settings, options: RunOptions) -> int:
     """
     if options.explain:
         return explain(settings, options)
-    if options.remove and not options.detach and not options.tty and not options.attach:
+    # without signals passed on, the container outlives a command that is ended by one
+    if options.remove and options.sig_proxy and not (options.detach or options.tty or options.attach):
         return direct.run(settings, options, of(settings).warning)
     from pycontain.engine.attach import Connection
     from pycontain.engine.monitored import START_WITHIN_S
