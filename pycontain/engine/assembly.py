@@ -14,7 +14,7 @@ import stat
 
 from pycontain.cgroups import host
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
-from pycontain.engine import filesystems
+from pycontain.engine import apparmor, filesystems
 from pycontain.engine import userns as users
 from pycontain.errors import HostError, StoreError, UsageError
 from pycontain.plan.compile import compile_plan
@@ -84,6 +84,8 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
         )
     if userns.kind == USERNS_CUSTOM and not privileged:
         entry.journal.intend(journal.IDMAP, idmap.to_text(userns.uid_map), idmap.to_text(userns.gid_map))
+    if privileged:
+        prepared = _confine(prepared)
     plan, cgroup = _compile(settings, prepared, userns, privileged=privileged)
     limits, devices = _check_limits(cgroup, prepared.spec)
     _make_layers(entry, prepared, userns, privileged=privileged)
@@ -104,6 +106,21 @@ def _place_layers(settings: Settings, prepared: Prepared) -> Prepared:
     )
     root = prepared.root.replace(memory_bytes=MEMORY_BYTES)
     return prepared.replace(root=root, notes=(*prepared.notes, note))
+
+
+def _confine(prepared: Prepared) -> Prepared:
+    """Return the container under the default AppArmor profile, where AppArmor is active and nothing else was asked."""
+    process = prepared.spec.process
+    if process is None or process.apparmor_profile or prepared.state_options["privileged"]:
+        return prepared
+    if not probe.apparmor_enabled():
+        return prepared
+    reason = apparmor.load_default()
+    if reason:
+        note = f"AppArmor is active, but its default profile cannot be used: {reason}"
+        return prepared.replace(notes=(*prepared.notes, note))
+    process = process.replace(apparmor_profile=apparmor.NAME)
+    return prepared.replace(spec=prepared.spec.replace(process=process))
 
 
 def preview(settings: Settings, prepared: Prepared) -> tuple[Plan, str]:
