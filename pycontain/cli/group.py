@@ -37,6 +37,12 @@ class LazyGroup(click.Group):
         command: click.Command = module.command(cmd_name)
         return command
 
+    def commands_of(self) -> dict[str, click.Command]:
+        """Return every command, all of them imported: for the manual and for tests."""
+        context = click.Context(self, info_name=PROGRAM)
+        found = {name: self.get_command(context, name) for name in COMMANDS}
+        return {name: command for name, command in found.items() if command is not None}
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, one.help) for name, one in COMMANDS.items()])
@@ -79,8 +85,10 @@ def invoke(words: list[str]) -> int:
     except click.Abort:
         return 130
     except SystemExit as leaving:
-        # Outside standalone mode click leaves like this only when nobody reads its output.
-        raise BrokenPipeError from leaving
+        # Outside standalone mode click leaves like this only after completing, or when nobody reads its output.
+        if leaving.code:
+            raise BrokenPipeError from leaving
+        return 0
     except click.ClickException as error:
         raise _translate(error) from error
     return result if isinstance(result, int) else 0

@@ -52,7 +52,7 @@ def read(name: str, verb: Verb, argv: Sequence[str]) -> Parsed:
     parsed = parse(verb.options, argv, interspersed=not verb.command)
     if parsed.help:
         return parsed
-    usage = f"pycontain {name} [OPTIONS] {verb.words}"
+    usage = f"pycontain {name} [OPTIONS] {verb.words}".rstrip()
     if len(parsed.rest) < verb.least:
         wanted = verb.words.split(" ")[len(parsed.rest)].strip("[].")
         raise UsageError(f"{wanted} is missing", hint=usage)

@@ -42,16 +42,20 @@ if TYPE_CHECKING:
 READY = b"R"
 FAILED = b"F"
 BACKLOG = 64
+# After this a container whose command was killed between making and starting it is ended by its monitor.
+START_WITHIN_S = 60.0
 
 
-def make(settings: Settings, options: RunOptions) -> tuple[Entry, tuple[str, ...]]:
+def make(settings: Settings, options: RunOptions, *, start_within_s: float = 0) -> tuple[Entry, tuple[str, ...]]:
     """Return a container whose init waits to be started, kept by its monitor, and lines for the user.
+
+    If nobody starts it within ``start_within_s`` (0: no limit) it is ended: the command that should has died.
 
     Raises:
         PycontainError: it could not be made; nothing is left then.
     """
     with Making(settings, options) as making:
-        return making.entry, _fork(making)
+        return making.entry, _fork(making, start_within_s)
 
 
 def make_again(settings: Settings, entry: Entry) -> tuple[str, ...]:
@@ -63,11 +67,11 @@ def make_again(settings: Settings, entry: Entry) -> tuple[str, ...]:
     from pycontain.engine.remaking import Remaking
 
     with Remaking(settings, entry) as making:
-        return _fork(making)
+        return _fork(making, START_WITHIN_S)
 
 
-def _fork(making: Subject) -> tuple[str, ...]:
-    ends = _Ends(making)
+def _fork(making: Subject, start_within_s: float) -> tuple[str, ...]:
+    ends = _Ends(making, start_within_s)
     ours, theirs = _sys.socketpair(protocol.SEQPACKET)
     pid = os.fork()
     if pid == 0:
@@ -87,7 +91,8 @@ def _fork(making: Subject) -> tuple[str, ...]:
 class _Ends:
     """The descriptors of both sides: the container's stdio, the monitor's ends, the handoff, the control socket."""
 
-    def __init__(self, making: Subject) -> None:
+    def __init__(self, making: Subject, start_within_s: float) -> None:
+        self.start_within_s = start_within_s
         options, path = making.attended, f"{making.entry.directory}/{protocol.CONTROL_SOCKET}"
         if os.path.lexists(path):
             os.unlink(path)  # of a monitor that has ended
@@ -118,8 +123,7 @@ def _be_monitor(making: Subject, ends: _Ends, report: int) -> NoReturn:
     try:
         os.setsid()
         _sys.prctl(PR_SET_CHILD_SUBREAPER, 1)
-        if not making.settings.rootless:
-            monitors.join()
+        monitors.join(making.settings)
         if os.fork() == 0:
             _be_creator(making, ends, report)
         os.chdir("/")
@@ -144,7 +148,7 @@ def _be_creator(making: Subject, ends: _Ends, report: int) -> NoReturn:
         created = making.create(Stdio(*ends.inside), tied=False, forget=making.lock.forget)
         making.save(created, shape=state.MONITORED, status=state.CREATED, attended_by=os.getppid())
         fds = (created.channel.fd,) if created.terminal < 0 else (created.channel.fd, created.terminal)
-        _sys.sendmsg(ends.handed, _handoff(making, created), fds)
+        _sys.sendmsg(ends.handed, _handoff(making, created, ends.start_within_s), fds)
         _sys.sendmsg(report, READY + "\0".join(making.notes).encode())
         os._exit(0)
     except BaseException as error:  # a fork must not run its parent's code
@@ -160,7 +164,7 @@ def _fail(report: int, error: BaseException) -> NoReturn:
         os._exit(1)
 
 
-def _handoff(making: Subject, created: Created) -> bytes:
+def _handoff(making: Subject, created: Created, start_within_s: float) -> bytes:
     options, settings, plan = making.attended, making.settings, making.plan
     late = protocol.LateOptions(settings.asdict(), plan.process.argv, plan.process.paths)
     log = options["log"]
@@ -176,6 +180,7 @@ def _handoff(making: Subject, created: Created) -> bytes:
         stop_signal=options["stop_signal"],
         stop_timeout_s=float(options["stop_timeout_s"]),
         timeout_s=float(options["timeout_s"]),
+        start_within_s=start_within_s,
     )
     return protocol.pack_handoff(created.pid, told, late)
 

@@ -60,6 +60,7 @@ class Remaking:
             if kind is not None:
                 remove.kill(self.entry)
                 self._cgroup_of(self._saved).remove()
+                self.entry.save(self._saved)
         finally:
             self.lock.release()
 
@@ -160,4 +161,4 @@ def _clear_volatile(root: RootSource) -> None:
     """
     if root.overlay and not root.memory_bytes and os.path.isdir(root.overlay):
         for name in os.listdir(root.overlay):
-            remove.remove_tree(f"{root.overlay}/{name}/work/work/incompat/volatile")
+            remove.remove_tree(os.path.join(root.overlay, name, "work", "work", "incompat", "volatile"))

@@ -76,6 +76,8 @@ class OpenTree(Op):
 
     def describe(self) -> str:
         words = [f"clone the mount at {self.source}"]
+        if self.inside_pid:
+            words.append(f"as process {self.inside_pid} sees it")
         if self.recursive:
             words.append("recursively")
         if self.idmap:

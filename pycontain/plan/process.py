@@ -120,8 +120,8 @@ def compile_process(
 
 def search_paths(program: str, env: tuple[str, ...]) -> tuple[str, ...]:
     """Return the files that execvp(3) would try, from the *container's* PATH: resolved before the program's world."""
-    if "/" in program:
-        return (program,)
+    if "/" in program or not program:
+        return (program,)  # an empty name is not looked for: with a directory before it, it would be that directory
     path = DEFAULT_PATH
     for variable in env:
         if variable.startswith("PATH="):

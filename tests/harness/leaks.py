@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +83,38 @@ def without_foreign(lines: list[str], own: tuple[str, ...]) -> list[str]:
     return [line for line in lines if not any(word in line for word in foreign)]
 
 
+def mop_up(containers: list[str]) -> None:
+    """Kill and remove, by the kernel's means alone, what containers that the program could not remove left.
+
+    So that a failure is one failure, and a container that runs for ever does not.
+    """
+    paths = [path for mount in _cgroup_mounts() for name in containers for path in _below(mount, name)]
+    for path in paths:
+        for pid in Path(path, "cgroup.procs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+    deadline = time.monotonic() + GRACE_S
+    while paths and time.monotonic() < deadline:
+        time.sleep(0.05)
+        paths = [path for path in paths if not _removed(path)]
+    for claim in _files(RUN_DIRECTORY / "userns"):
+        if Path(claim).read_text().strip().rpartition("/")[2] in containers:
+            os.unlink(claim)
+
+
+def _below(mount: str, name: str) -> list[str]:
+    return [directory for directory, _, _ in os.walk(mount) if directory.endswith(f"/{name}")]
+
+
+def _removed(cgroup: str) -> bool:
+    try:
+        os.rmdir(cgroup)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # busy: its last process is still dying
+    return True
+
+
 def _mounts() -> dict[str, str]:
     mounts = {}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
@@ -93,16 +126,19 @@ def _mounts() -> dict[str, str]:
 def _cgroups() -> dict[str, str]:
     """Return the path below a hierarchy's mount -> the same with the hierarchies that have it."""
     found: dict[str, list[str]] = {}
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        left, _, right = line.partition(" - ")
-        if not right.startswith("cgroup"):
-            continue
-        mount = left.split()[4]
+    for mount in _cgroup_mounts():
         for directory, _, _ in os.walk(mount):
             below = directory[len(mount) :]
             if "pycontain" in below and not below.endswith(SHARED_CGROUPS):
                 found.setdefault(below, []).append(mount.rpartition("/")[2])
     return {below: f"{below} in {' '.join(names)}" for below, names in found.items()}
+
+
+def _cgroup_mounts() -> Iterator[str]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        if right.startswith("cgroup"):
+            yield left.split()[4]
 
 
 def _pids() -> list[str]:

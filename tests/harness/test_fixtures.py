@@ -78,6 +78,8 @@ pytestmark = pytest.mark.guest
 def test_good(): print("shown")
 def test_bad(): assert 1 == 2
 def test_skipped(): pytest.skip("the reason")
+@pytest.fixture(autouse=True)
+def leak_check(): pass
 @pytest.fixture
 def torn(): yield; raise RuntimeError("in teardown")
 def test_torn(torn): pass
