@@ -7,11 +7,12 @@ import os
 from pycontain import lean_json
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.engine import capabilities, direct
+from pycontain.engine.assembly import keyring_of
 from pycontain.engine.making import FILTER
 from pycontain.engine.surroundings import identify
 from pycontain.errors import SpecError, StoreError, WrongState
 from pycontain.kernel import _sys
-from pycontain.plan.facts import USERNS_SINGLE
+from pycontain.plan.facts import USERNS_HOST, USERNS_SINGLE
 from pycontain.plan.process import compile_process
 from pycontain.runtime import create, probe, processes, state
 from pycontain.runtime.init import Stdio
@@ -55,7 +56,9 @@ def execute(settings: Settings, options: ExecOptions) -> int:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     stdio, flows = _stdio(options, null)
     cgroup = Cgroup(CgroupPaths(**saved.cgroup)) if saved.cgroup else None
-    created = Joiner(saved.pid, pidfd, process, stdio, cgroup if cgroup and cgroup.paths.exists else None).create()
+    if cgroup is not None and not cgroup.paths.exists:
+        cgroup = None
+    created = Joiner(saved.pid, pidfd, process, stdio, cgroup, keyring_of(entry.id)).create()
     for fd in {null, pidfd, *stdio.fds} - {0, 1, 2}:
         os.close(fd)
     return _attend(created, process, options, flows)
@@ -161,7 +164,9 @@ def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
     seccomp = None if options.privileged else _filter(entry)
     last = probe.last_capability()
     if options.privileged:
-        names = capabilities.effective((), (), privileged=True)
+        # whoever makes a user namespace has every capability in it
+        available = _sys.capget()[1] if saved.userns.get("kind") == USERNS_HOST else -1
+        names = capabilities.effective((), (), privileged=True, available=available)
         everything = Capabilities(bounding=names, effective=names, permitted=names)
         process = process.replace(capabilities=everything, no_new_privileges=False)
     return compile_process(
