@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Pairs = list[tuple[str, Any]]
     Scan = Callable[[str, int], tuple[Any, int]]
+    # of a string at a JSON path
+    Quote = Callable[[str, str], str]
 
 MAX_DEPTH = 64
 MAX_BYTES = 8 << 20
@@ -73,30 +75,43 @@ class _Lenient:
     parse_constant = float
 
 
-def loads(text: str | bytes, *, source: str) -> object:
+def loads(text: str | bytes, *, source: str, surrogates: bool = False) -> object:
     """Return the value of one JSON document; ``source`` names it in errors ("config.json").
+
+    ``surrogates`` lets lone surrogates pass: our own files keep what is no UTF-8 text as Python does (PEP 383).
 
     Raises:
         SpecError: the document breaks JSON or one of the limits above; its path is "line 3 column 7" or a JSON path.
     """
+    _check_size(len(text), source)
     if isinstance(text, bytes):
         text = _decoded(text, source)
-    if len(text) > MAX_BYTES:
-        raise SpecError("", f"is larger than {MAX_BYTES >> 20} MiB", source=source)
+    elif not text.isascii():
+        _check_size(len(_encoded(text, source)), source)
     if text.startswith("\ufeff"):
         raise SpecError(_place(text, 0), "byte order mark", source=source, hint="save the file as UTF-8 without BOM")
     start = len(text) - len(text.lstrip(_SPACE))
     value = _scanned(text, start, source)
-    if not text.isascii() or "\\ud" in text or "\\uD" in text:
-        _check_surrogates(text, value, source)
+    if not surrogates and ("\\ud" in text or "\\uD" in text):
+        _check_surrogates(value, source)
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(value, source)
     return value
 
 
-def _decoded(data: bytes, source: str) -> str:
-    if len(data) > MAX_BYTES:
+def _check_size(size: int, source: str) -> None:
+    if size > MAX_BYTES:
         raise SpecError("", f"is larger than {MAX_BYTES >> 20} MiB", source=source)
+
+
+def _encoded(text: str, source: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise SpecError(_place(text, error.start), "is not valid Unicode text", source=source) from None
+
+
+def _decoded(data: bytes, source: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -202,13 +217,7 @@ def _walk(value: object) -> list[tuple[str, object]]:
     return found
 
 
-def _check_surrogates(text: str, value: object, source: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise SpecError(_place(text, error.start), "is not valid Unicode text", source=source) from None
-    if "\\ud" not in text and "\\uD" not in text:
-        return
+def _check_surrogates(value: object, source: str) -> None:
     for path, node in _walk(value):
         for part in (node, *node) if isinstance(node, dict) else (node,):
             if isinstance(part, str) and not _encodable(part):
@@ -240,23 +249,24 @@ def _check_depth(value: object, source: str) -> None:
 # ---- writing
 
 
-def dumps(value: object, *, indent: int = 0) -> str:
+def dumps(value: object, *, indent: int = 0, surrogates: bool = False) -> str:
     """Return one JSON document, pure ASCII, keys in the order of the dicts; equal input gives equal text.
 
-    ``indent`` is the number of spaces per level; 0 means one line without blanks.
+    ``indent`` is the number of spaces per level; 0 means one line without blanks. ``surrogates`` as in :func:`loads`.
 
     Raises:
-        SpecError: a string has a lone surrogate (a file name that is not UTF-8): it could not be read again.
+        SpecError: a string has a lone surrogate (a file name that is not UTF-8): no other program could read it.
         TypeError, ValueError: the value is none of dict, list, tuple, str, int, float, bool and None; NaN; infinity.
     """
     parts: list[str] = []
-    _write(value, parts.append, "\n" if indent else "", " " * indent, "")
+    quote = _quote_any if surrogates else _quote_text
+    _write(value, parts.append, quote, "\n" if indent else "", " " * indent, "")
     return "".join(parts)
 
 
-def _write(value: object, out: Callable[[str], None], newline: str, step: str, path: str) -> None:
+def _write(value: object, out: Callable[[str], None], quote: Quote, newline: str, step: str, path: str) -> None:
     if isinstance(value, str):
-        out(_text(value, path))
+        out(quote(value, path))
     elif value is None or value is True or value is False:
         out("null" if value is None else "true" if value else "false")
     elif isinstance(value, int):
@@ -266,19 +276,21 @@ def _write(value: object, out: Callable[[str], None], newline: str, step: str, p
             raise ValueError(f"{path or 'value'}: {value} has no JSON form")
         out(float.__repr__(value))
     elif isinstance(value, dict):
-        _write_items(value, out, newline, step, path)
+        _write_items(value, out, quote, newline, step, path)
     elif isinstance(value, (list, tuple)):
         inner = newline + step
         out("[")
         for index, item in enumerate(value):
             out("," + inner if index else inner)
-            _write(item, out, inner, step, f"{path}[{index}]")
+            _write(item, out, quote, inner, step, f"{path}[{index}]")
         out(newline + "]" if value else "]")
     else:
         raise TypeError(f"{path or 'value'}: {type(value).__name__} has no JSON form")
 
 
-def _write_items(value: dict[Any, Any], out: Callable[[str], None], newline: str, step: str, path: str) -> None:
+def _write_items(
+    value: dict[Any, Any], out: Callable[[str], None], quote: Quote, newline: str, step: str, path: str
+) -> None:
     inner = newline + step
     out("{")
     first = True
@@ -287,12 +299,16 @@ def _write_items(value: dict[Any, Any], out: Callable[[str], None], newline: str
             raise TypeError(f"{path or 'value'}: key {key!r} is no string")
         out(inner if first else "," + inner)
         first = False
-        out(_text(key, path) + (": " if newline else ":"))
-        _write(item, out, inner, step, child_path(path, key))
+        out(quote(key, path) + (": " if newline else ":"))
+        _write(item, out, quote, inner, step, child_path(path, key))
     out("}" if first else newline + "}")
 
 
-def _text(value: str, path: str) -> str:
+def _quote_any(value: str, _path: str) -> str:
+    return _quote(value)
+
+
+def _quote_text(value: str, path: str) -> str:
     if not value.isascii() and not _encodable(value):
         raise SpecError(path, f"{quoted(value)} is not valid Unicode text")
     return _quote(value)

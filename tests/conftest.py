@@ -1,7 +1,9 @@
 """Fixtures of the whole suite. The working parts are in ``tests/harness``.
 
 Every test outside ``unit`` and ``architecture`` is checked for what it leaves on the host; those tests hold a lock of
-the machine, because another run of this suite beside it would look like a leak.
+the machine, because another run of this suite beside it would look like a leak. Who shares the machine with others that
+use pycontain sets ``PYCONTAIN_TESTS_SHARED=1``: no lock, and what belongs to containers of other root directories is
+not counted.
 """
 
 from __future__ import annotations
@@ -26,8 +28,14 @@ from harness.ordinary_user import OrdinaryUser
 
 T = TypeVar("T")
 
+SHARED = bool(os.environ.get("PYCONTAIN_TESTS_SHARED"))
+
 #: Directories of tests that neither start a container nor change anything on the host.
 PURE = ("unit", "architecture")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden plans of tests/data/plans anew")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,13 +66,21 @@ def _is_checked(item: pytest.Item) -> bool:
     return rooms[0] not in PURE or item.get_closest_marker("runtime") is not None
 
 
+def _ours(left: list[str], temporary: pytest.TempPathFactory) -> list[str]:
+    """Return ``left``, on a shared machine without what belongs to containers of others."""
+    if not SHARED:
+        return left
+    return leaks.without_foreign(left, (images.OWN_PREFIX, str(temporary.getbasetemp())))
+
+
 @pytest.fixture(scope="session")
-def session_picture(machine_lock: int) -> Iterator[None]:
+def session_picture(machine_lock: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Compare the host before the first checked test with the host after the last."""
     before = leaks.take()
     yield
-    fcntl.flock(machine_lock, fcntl.LOCK_EX)
-    left = leaks.left_since(before)
+    if not SHARED:
+        fcntl.flock(machine_lock, fcntl.LOCK_EX)
+    left = _ours(leaks.left_since(before), tmp_path_factory)
     assert not left, "left on the host by the whole session:\n" + "\n".join(left)
 
 
@@ -72,7 +88,9 @@ def session_picture(machine_lock: int) -> Iterator[None]:
 def machine_lock() -> Iterator[int]:
     """Yield the descriptor of a file on which runs of this suite exclude each other."""
     directory = "/run/lock" if os.access("/run/lock", os.W_OK) else "/tmp"
-    descriptor = os.open(f"{directory}/pycontain-tests-{os.getuid()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(
+        f"{directory}/pycontain-tests-{os.getuid()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+    )
     yield descriptor
     os.close(descriptor)
 
@@ -84,12 +102,13 @@ def leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     lock = request.getfixturevalue("machine_lock")
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not SHARED:
+        fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         request.getfixturevalue("session_picture")
         before = leaks.take()
         yield
-        left = leaks.left_since(before)
+        left = _ours(leaks.left_since(before), request.getfixturevalue("tmp_path_factory"))
         assert not left, "left on the host:\n" + "\n".join(left)
     finally:
         fcntl.flock(lock, fcntl.LOCK_UN)
@@ -110,7 +129,7 @@ def debian() -> Path:
 @pytest.fixture
 def pycontain() -> Iterator[Cli]:
     """Yield the program with a root directory of its own on tmpfs; at the end nothing may be left there either."""
-    root = images.memory_directory("pycontain-root-")
+    root = images.memory_directory("root-")
     try:
         cli = Cli(root)
         yield from _emptied(cli, cli)
@@ -143,6 +162,9 @@ def _user(*, subids: bool) -> Iterator[OrdinaryUser]:
 def _emptied(value: T, cli: Cli) -> Iterator[T]:
     """Yield ``value`` to a test, then remove every container of ``cli`` and fail if anything of them is left."""
     yield value
+    containers = cli.containers()
     cli.remove_all()
     left = cli.leftovers()
+    if left:
+        leaks.mop_up(containers)
     assert not left, "left in the root directory:\n" + "\n".join(left)

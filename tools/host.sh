@@ -1,8 +1,9 @@
 #!/bin/sh
-# Install the packages that building and running need; silent and quick when nothing is missing.
+# Install the packages that building and running need, and those given as arguments; silent and quick when nothing is
+# missing.
 set -eu
 
-packages="gcc libc6-dev python3 python3-venv python3-dev libcap-dev libseccomp2 busybox-static uidmap iproute2"
+packages="gcc libc6-dev python3 python3-venv python3-dev libcap-dev libseccomp2 busybox-static uidmap iproute2 $*"
 
 python=/usr/bin/python3
 if ! command -v dpkg-query >/dev/null; then

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pycontain.engine.suggest import closest
-from pycontain.errors import UsageError
+from pycontain.errors import HostError, UsageError
 from pycontain.kernel.constants import CAPABILITIES
 
 TYPE_CHECKING = False
@@ -35,11 +35,19 @@ def parse_name(option: str, text: str) -> str:
     return name
 
 
-def effective(add: Iterable[str], drop: Iterable[str], *, privileged: bool = False) -> tuple[str, ...]:
+def effective(
+    add: Iterable[str], drop: Iterable[str], *, privileged: bool = False, available: int = -1
+) -> tuple[str, ...]:
     """Return names with ``CAP_`` in the order of their numbers.
+
+    ``available`` is a mask of those that can be given: "all" means all of these, and what is docker's default is left
+    out where it is not in it.
 
     ``--cap-drop ALL`` starts from nothing and ``--cap-add ALL`` from everything; then the single names count, as in
     docker. ``privileged`` gives every one, whatever else was said.
+
+    Raises:
+        HostError: a single one that was asked for is not available.
     """
     added, dropped = set(add), set(drop)
     if privileged:
@@ -50,4 +58,7 @@ def effective(add: Iterable[str], drop: Iterable[str], *, privileged: bool = Fal
         chosen = added
     else:
         chosen = (set(DEFAULT) - dropped) | added
-    return tuple(f"CAP_{name}" for name in NAMES if name in chosen)
+    for name in NAMES:
+        if name in added and name in chosen and not available >> CAPABILITIES[f"CAP_{name}"] & 1:
+            raise HostError(f"--cap-add {name}: this process does not have it", hint="--userns auto gives it inside")
+    return tuple(f"CAP_{name}" for name in NAMES if name in chosen and available >> CAPABILITIES[f"CAP_{name}"] & 1)

@@ -60,6 +60,7 @@ class Prepared(Record):
     seccomp: str
     peer: Peer | None = None
     fallback_refused: str = ""
+    preserve_fds: int = 0
     state_options: dict[str, Any] = {}  # noqa: RUF012  (records are never mutated)
     notes: tuple[str, ...] = ()
 
@@ -91,7 +92,7 @@ def generate(options: RunOptions, around: Surroundings) -> Prepared:
     spec = Spec(
         oci_version=OCI_VERSION_MAX,
         root=Root(around.root.path, options.readonly),
-        process=_process(options, around, hostname),
+        process=_process(options, around, hostname, userns),
         hostname=hostname if options.uts == namespaces.PRIVATE else None,
         domainname=options.domainname or None,
         mounts=mounts.merge(base, user_mounts, mounts.init_mount(around.init_program, INIT_PATH)),
@@ -109,6 +110,7 @@ def generate(options: RunOptions, around: Surroundings) -> Prepared:
         seccomp=options.security.seccomp or (security.UNCONFINED if options.privileged else "default"),
         peer=peer,
         fallback_refused=_fallback_refused(options),
+        preserve_fds=options.preserve_fds,
         state_options=_state_options(options, hostname, volumes, around),
         notes=_notes(options, userns),
     )
@@ -129,7 +131,9 @@ def _user_namespace(options: RunOptions, around: Surroundings) -> tuple[str | tu
                 )
         joined = first[1].userns.get("kind", namespaces.HOST) != namespaces.HOST
         return (USERNS_CONTAINER, first[1]) if joined else (namespaces.HOST, first[1])
-    request = options.userns or (namespaces.HOST if options.privileged else namespaces.USERNS_AUTO)
+    # An ordinary user has privileges nowhere but in a user namespace.
+    privileged = options.privileged and not around.rootless
+    request = options.userns or (namespaces.HOST if privileged else namespaces.USERNS_AUTO)
     if request[0].isdigit():
         uid, gid, size = map(int, request.split(":"))
         return (uid, gid, size), None
@@ -204,8 +208,14 @@ def _environment(options: RunOptions, around: Surroundings, hostname: str) -> tu
     return tuple(variables.values())
 
 
-def _process(options: RunOptions, around: Surroundings, hostname: str) -> Process:
-    names = capabilities.effective(options.cap_add, options.cap_drop, privileged=options.privileged)
+def _process(options: RunOptions, around: Surroundings, hostname: str, userns: str | tuple[int, int, int]) -> Process:
+    names = capabilities.effective(
+        options.cap_add,
+        options.cap_drop,
+        privileged=options.privileged,
+        # whoever makes a user namespace has every capability in it
+        available=around.capabilities if userns == namespaces.HOST else -1,
+    )
     chosen = options.security
     args = (options.entrypoint, *options.command) if options.entrypoint else options.command
     if options.init:
@@ -352,6 +362,7 @@ def _state_options(
         "user": options.user,
         "uid": around.identity.uid,
         "gid": around.identity.gid,
+        "group_add": list(options.group_add),
         "log": options.log.asdict(),
         "volumes": [volume.name for volume in volumes],
         "anonymous_volumes": [volume.name for volume in volumes if volume.anonymous],

@@ -34,37 +34,40 @@ class VolumeUse(Record):
 def default_mounts(options: RunOptions, around: Surroundings, *, limited: bool) -> tuple[Mount, ...]:
     """Return the mounts that every container has, in order.
 
-    ``limited``: with a user namespace of its own the kernel refuses new instances of file systems whose namespace is
-    not the container's; then the host's are bound recursively, read-only.
+    ``limited``: the container has a user namespace of its own. There the kernel refuses new instances of file systems
+    that show a namespace of the host; the host's are bound instead, recursively and read-only.
     """
-    rw = "rw" if options.privileged else "ro"
-    host_pid = limited and options.pid == namespaces.HOST
-    host_network = limited and options.network == namespaces.HOST
-    host_cgroup = limited and options.cgroupns == namespaces.HOST
-    entries = [
-        Mount("/proc", "bind", "/proc", _HOST_VIEW) if host_pid else Mount("/proc", "proc", "proc", _QUIET),
+    access = "rw" if options.privileged else "ro"
+    cgroup = Mount("/sys/fs/cgroup", "cgroup", "cgroup", (access, *_QUIET))
+    if options.cgroupns == namespaces.HOST:
+        view = ("rbind", "rw", "rslave", *_QUIET) if options.privileged and not limited else _HOST_VIEW
+        cgroup = Mount("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", view)
+    return (
+        _host_view("/proc") if limited and options.pid == namespaces.HOST else Mount("/proc", "proc", "proc", _QUIET),
         Mount("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k")),
         Mount(
             "/dev/pts", "devpts", "devpts", ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
         ),
-        Mount("/sys", "bind", "/sys", _HOST_VIEW) if host_network else Mount("/sys", "sysfs", "sysfs", (*_QUIET, rw)),
-        Mount("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", _HOST_VIEW)
-        if host_cgroup
-        else Mount("/sys/fs/cgroup", "cgroup", "cgroup", (rw, *_QUIET)),
+        _host_view("/sys")
+        if limited and options.network == namespaces.HOST
+        else Mount("/sys", "sysfs", "sysfs", (*_QUIET, access)),
+        cgroup,
         *_ipc_mounts(options, around, limited=limited),
         *_file_mounts(options, around),
-    ]
-    return tuple(entries)
+    )
+
+
+def _host_view(path: str) -> Mount:
+    return Mount(path, "bind", path, _HOST_VIEW)
 
 
 def _ipc_mounts(options: RunOptions, around: Surroundings, *, limited: bool) -> tuple[Mount, ...]:
     """Return /dev/mqueue and /dev/shm: own, the host's, or those of the container that is joined."""
     mqueue = Mount("/dev/mqueue", "mqueue", "mqueue", _QUIET)
     if options.ipc == namespaces.HOST:
-        shm = Mount("/dev/shm", "bind", "/dev/shm", _HOST_VIEW if limited else ("rbind", "rslave", *_QUIET))
         if not limited:
-            return mqueue, shm
-        return (Mount("/dev/mqueue", "bind", "/dev/mqueue", _HOST_VIEW), shm) if around.mqueue else (shm,)
+            return mqueue, Mount("/dev/shm", "bind", "/dev/shm", ("rbind", "rslave", *_QUIET))
+        return (_host_view("/dev/mqueue"), _host_view("/dev/shm")) if around.mqueue else (_host_view("/dev/shm"),)
     if options.ipc.startswith(namespaces.CONTAINER):
         # In the other container's mount namespace: whoever opens this must enter that first.
         source = f"/proc/{around.peers[options.ipc].pid}/root/dev/shm"
@@ -126,12 +129,12 @@ def user_mounts(
 
 def _bind(mount: VolumeMount, source: str, *, idmap: bool) -> Mount:
     words = ["rbind" if mount.recursive else "bind"]
+    # One plain word about a bind's flags turns off those that are not named; the words with r leave what the source
+    # forbids (nosuid, nodev, noexec, and being read-only) forbidden.
     if mount.readonly:
-        words.append("rro" if mount.recursive and mount.readonly_recursive else "ro")
-    else:
-        words.append("rw")
+        words.append("ro" if mount.recursive and not mount.readonly_recursive else "rro")
     words.append(mount.propagation or ("rprivate" if mount.recursive else "private"))
-    words += mount.flags
+    words += [f"r{word}" for word in mount.flags]
     if idmap:
         words.append("ridmap" if mount.recursive else "idmap")
     return Mount(mount.destination, "bind", source, tuple(words))

@@ -79,11 +79,20 @@ def linux_resources(
 
 
 def shares_of_weight(weight: int) -> int:
-    """Return the cgroup v1 shares whose weight under v2 is ``weight`` (1 to 10000).
+    """Return the cgroup v1 shares that become ``weight`` (1 to 10000) on cgroup v2, by halving the distance.
 
-    Source: config-linux.md's conversion, ``weight = 1 + (shares - 2) * 9999 / 262142``, rounded down.
+    The document has shares only; what they become grows with them, see pycontain.cgroups.controllers.cpu.
     """
-    return 2 - (-(weight - 1) * 262142 // 9999)
+    from pycontain.cgroups.controllers.cpu import shares_to_weight  # few runs say --cpu-weight
+
+    low, high = 2, 262144
+    while low < high:
+        middle = (low + high) // 2
+        if shares_to_weight(middle) < weight:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def _throttles(rates: Iterable[Throttle], numbers: Mapping[str, tuple[int, int]]) -> tuple[ThrottleDevice, ...]:

@@ -10,10 +10,11 @@ import os
 import stat
 
 from pycontain.engine import mountargs, namespaces, netfiles, rootfiles, users
-from pycontain.engine.hostroot import system_mounts
+from pycontain.engine.hostroot import system_mounts, top_level
 from pycontain.engine.names import new_id
 from pycontain.engine.users import Identity
 from pycontain.errors import HostError, UsageError, WrongState
+from pycontain.kernel import _sys
 from pycontain.plan.rootfs import DIRECTORY, HOST, HOST_PUBLIC, RootSource
 from pycontain.record import Record
 from pycontain.runtime import state
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _THERMAL = "/sys/devices/system/cpu/cpu{}/thermal_throttle"
 # Source: moby/moby daemon/pkg/oci/devices: what a privileged container is not given of the host's /dev
-_NO_DEVICES = frozenset(("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console"))
+_NO_DEVICES = frozenset(("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console", "ptmx"))
 
 
 class Peer(Record):
@@ -50,7 +51,7 @@ class Surroundings(Record):
     ``directory`` is the container's state directory, ``data`` the data directory. ``devices`` are host devices with
     their place inside; ``numbers`` the (major, minor) of devices with a rate limit, by path. ``volume_names`` has a
     name for each mount of kind VOLUME in order. ``thermal`` are paths to mask. ``peers`` are keyed by mode
-    (``container:NAME``).
+    (``container:NAME``). ``capabilities`` is the mask of those that this process has.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Surroundings(Record):
     selinux: bool = False
     peers: dict[str, Peer] = {}  # noqa: RUF012
     init_program: str = ""
+    capabilities: int = -1
 
 
 def gather(settings: Settings, options: RunOptions, container_id: str, name: str) -> Surroundings:
@@ -95,13 +97,13 @@ def gather(settings: Settings, options: RunOptions, container_id: str, name: str
         data=settings.data,
         rootless=settings.rootless,
         root=root,
-        identity=identify(root.path, options.user, options.group_add),
+        identity=identify(root.path, options.user or _default_user(options.userns), options.group_add),
         hostname=os.uname().nodename,
         hosts=netfiles.read_host_file("/etc/hosts") if options.network == namespaces.HOST else "",
         resolv_conf=netfiles.read_host_file("/etc/resolv.conf") if options.network == namespaces.HOST else "",
         devices=tuple(_all_devices() if options.privileged else _devices(options.devices)),
         numbers={
-            one.path: _numbers(one.path)
+            one.path: device_number(one.path)
             for one in (*limits.read_bps, *limits.write_bps, *limits.read_iops, *limits.write_iops)
         },
         volume_names=tuple(one.source or new_id() for one in options.mounts if one.kind == mountargs.VOLUME),
@@ -111,6 +113,7 @@ def gather(settings: Settings, options: RunOptions, container_id: str, name: str
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
         peers={mode: _peer(settings, mode) for mode in namespaces.joined_modes(options)},
         init_program=_init_program() if options.init else "",
+        capabilities=_sys.capget()[1],
     )
 
 
@@ -124,9 +127,9 @@ def find_root(settings: Settings, options: RunOptions, container_id: str) -> Roo
     text = options.rootfs
     if text in ("@host", "@host:public"):
         kind = HOST if text == "@host" else HOST_PUBLIC
-        return RootSource(
-            kind, "/", overlay, include=tuple(map(os.path.normpath, options.host_include)), mounts=system_mounts()
-        )
+        mounts, links = top_level() if settings.rootless else (system_mounts(), ())
+        include = tuple(map(os.path.normpath, options.host_include))
+        return RootSource(kind, "/", overlay, include=include, mounts=mounts, links=links)
     if text.startswith("@"):
         raise UsageError(f"ROOTFS: {text!r} is unknown", hint="@host, @host:public, or a directory such as ./rootfs")
     path = os.path.realpath(text)
@@ -144,6 +147,11 @@ def find_root(settings: Settings, options: RunOptions, container_id: str) -> Roo
     if path == "/":
         raise UsageError("ROOTFS: / is this machine's own root", hint="use @host, which leaves it unchanged")
     return RootSource(DIRECTORY, path, overlay, writable=options.writable)
+
+
+def _default_user(userns: str) -> str:
+    """Return who runs the command where nobody is named: root, or the caller, whose id ``keep-id`` keeps."""
+    return f"{os.geteuid()}:{os.getegid()}" if userns == namespaces.USERNS_KEEP_ID else ""
 
 
 def identify(root: str, user: str, group_add: tuple[str, ...]) -> Identity:
@@ -239,7 +247,12 @@ def _all_devices(directory: str = "/dev") -> Iterator[tuple[Device, str]]:
             yield device, "rwm"
 
 
-def _numbers(path: str) -> tuple[int, int]:
+def device_number(path: str) -> tuple[int, int]:
+    """Return (major, minor) of a block device.
+
+    Raises:
+        UsageError: it is none.
+    """
     try:
         device = _device(path, path)
     except OSError as error:

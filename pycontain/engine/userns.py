@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 
 from pycontain.engine import namespaces
+from pycontain.engine.filesystems import cannot_shift
 from pycontain.errors import HostError, UsageError
-from pycontain.kernel import _sys
 from pycontain.plan.facts import (
     USERNS_AUTO,
     USERNS_CUSTOM,
@@ -21,6 +21,8 @@ from pycontain.plan.facts import (
     USERNS_SINGLE,
     UserNamespace,
 )
+from pycontain.plan.rootfs import DIRECTORY, HOST, HOST_PUBLIC
+from pycontain.record import Record
 from pycontain.runtime import idranges
 from pycontain.runtime.settings import USERNS_CLAIMS
 from pycontain.spec.ids import IDMapping
@@ -30,66 +32,75 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pycontain.engine.generate import Prepared
+    from pycontain.plan.rootfs import RootSource
     from pycontain.runtime.state import Entry
 
 ALL_IDS = 2**32 - 1
+PUBLIC_NOTE = "@host: {reason}; the container sees what every user of the host may read, as with @host:public"
 FALLBACK_NOTE = (
     "user namespace: {reason}; ids are mapped onto themselves, which is weaker than a range of its own"
     " (--userns auto,strict refuses this)"
 )
-# linux/magic.h and the kernel in which the file system learned to be mounted with shifted owners.
-_SHIFTS_SINCE = {
-    0xEF53: (5, 12),  # ext4
-    0x58465342: (5, 12),  # xfs
-    0x9123683E: (5, 15),  # btrfs
-    0xF2F52010: (5, 18),  # f2fs
-    0xE0F5E1E2: (5, 19),  # erofs
-    0x01021994: (6, 3),  # tmpfs
-    0x73717368: (6, 2),  # squashfs
-}
-# These never can; others are tried.
-_NEVER_SHIFTS = {0x794C7630: "overlay", 0x6969: "nfs", 0x9FA0: "proc", 0x01021997: "9p", 0xFE534D42: "smb"}
 
 
-def decide(entry: Entry, prepared: Prepared, *, privileged: bool, kernel: tuple[int, int]) -> tuple[UserNamespace, str]:
-    """Return the user namespace of a container, and a note for the user or "".
+class Users(Record):
+    """The decision: the namespace, the root as it will be seen, and a line for the user or ""."""
 
-    A range is claimed for the container and journaled.
+    namespace: UserNamespace
+    root: RootSource
+    note: str = ""
+
+
+def decide(
+    entry: Entry | None, prepared: Prepared, *, privileged: bool, kernel: tuple[int, int], shift: bool = True
+) -> Users:
+    """Return the users of a container.
+
+    A range is claimed for the container and journaled; without ``entry`` nothing is claimed, and the first range of
+    all stands for the one that would be. ``shift`` false: owners cannot be shifted, as mounting has shown.
 
     Raises:
         HostError: this host cannot give what was asked for.
         UsageError: it makes no sense for this user.
     """
+    root, note = prepared.root, ""
+    if not privileged or prepared.userns not in (namespaces.USERNS_AUTO, namespaces.USERNS_STRICT):
+        return Users(_as_asked(prepared, privileged=privileged), root)
+    reason = cannot_shift(root.path, kernel)
+    if not shift:
+        reason = f"owners cannot be shifted on the file system of {root.path}"
+    if reason and root.kind == DIRECTORY:
+        return Users(*_fall_back(prepared, reason))
+    if reason and root.kind == HOST:
+        root, note = root.replace(kind=HOST_PUBLIC), PUBLIC_NOTE.format(reason=reason)
+    base = idranges.FIRST
+    if entry is not None:
+        base = idranges.claim(USERNS_CLAIMS, entry.directory, entry.id, entry.journal)
+    ids = (IDMapping(0, base, idranges.SIZE),)
+    return Users(UserNamespace(USERNS_AUTO, ids, ids, idmap=True), root, note)
+
+
+def _as_asked(prepared: Prepared, *, privileged: bool) -> UserNamespace:
     request = prepared.userns
     if request == namespaces.HOST:
         if not privileged:
             raise HostError(
                 "--userns host: an ordinary user has no rights but in a user namespace", hint="leave the option out"
             )
-        return UserNamespace(USERNS_HOST), ""
+        return UserNamespace(USERNS_HOST)
     if request == "container":
         assert prepared.peer is not None
-        return from_state(prepared.peer.userns).replace(kind=USERNS_JOINED), ""
+        return from_state(prepared.peer.userns).replace(kind=USERNS_JOINED)
     if isinstance(request, tuple):
         uid, gid, size = request
-        mapped = UserNamespace(
-            USERNS_CUSTOM, (IDMapping(0, uid, size),), (IDMapping(0, gid, size),), idmap=privileged
-        )
-        return mapped, ""
+        return UserNamespace(USERNS_CUSTOM, (IDMapping(0, uid, size),), (IDMapping(0, gid, size),), idmap=privileged)
     if not privileged:
-        return _of_user(keep=request == namespaces.USERNS_KEEP_ID), ""
-    if request == namespaces.USERNS_KEEP_ID:
-        raise UsageError("--userns keep-id: root's own id inside is root", hint="it is for ordinary users; use auto")
-    reason = cannot_shift(prepared.root.path, kernel)
-    if reason:
-        return fall_back(prepared, reason)
-    base = idranges.claim(USERNS_CLAIMS, entry.directory, entry.id, entry.journal)
-    ids = (IDMapping(0, base, idranges.SIZE),)
-    return UserNamespace(USERNS_AUTO, ids, ids, idmap=True), ""
+        return _of_user(keep=request == namespaces.USERNS_KEEP_ID)
+    raise UsageError("--userns keep-id: root's own id inside is root", hint="it is for ordinary users; use auto")
 
 
-def fall_back(prepared: Prepared, reason: str) -> tuple[UserNamespace, str]:
-    """Return the identity-mapped user namespace and the line that says so.
+def _fall_back(prepared: Prepared, reason: str) -> tuple[UserNamespace, RootSource, str]:
+    """Return the identity-mapped user namespace, the root, and the line that says so.
 
     Raises:
         HostError: the fallback is refused by the user, or by an option that would make it dangerous.
@@ -104,31 +115,25 @@ def fall_back(prepared: Prepared, reason: str) -> tuple[UserNamespace, str]:
             hint=hint,
         )
     ids = (IDMapping(0, 0, ALL_IDS),)
-    return UserNamespace(USERNS_IDENTITY, ids, ids), FALLBACK_NOTE.format(reason=reason)
-
-
-def cannot_shift(path: str, kernel: tuple[int, int]) -> str:
-    """Return why the file system of ``path`` cannot be mounted with shifted owners on this kernel, "" if it may."""
-    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        magic = _sys.fstatfs_type(fd)
-    finally:
-        os.close(fd)
-    if magic in _NEVER_SHIFTS:
-        return f"owners cannot be shifted on {_NEVER_SHIFTS[magic]} ({path})"
-    since = _SHIFTS_SINCE.get(magic, (5, 12))
-    if kernel < since:
-        return f"owners can be shifted on the file system of {path} only since Linux {since[0]}.{since[1]}"
-    return ""
+    return UserNamespace(USERNS_IDENTITY, ids, ids), prepared.root, FALLBACK_NOTE.format(reason=reason)
 
 
 def _of_user(*, keep: bool) -> UserNamespace:
-    """Return the map of an ordinary user: the subordinate ranges where newuidmap(1) can write them, else one id."""
+    """Return the map of an ordinary user: the subordinate ranges where newuidmap(1) can write them, else one id.
+
+    Raises:
+        HostError: the own id is to be kept, and there is no other one to be root.
+    """
     uid, gid = os.geteuid(), os.getegid()
     uids, gids = _subordinate("/etc/subuid", uid), _subordinate("/etc/subgid", uid)
     if not uids or not gids:
-        inside = (uid, gid) if keep else (0, 0)
-        return UserNamespace(USERNS_SINGLE, (IDMapping(inside[0], uid, 1),), (IDMapping(inside[1], gid, 1),))
+        if keep:
+            raise HostError(
+                "--userns keep-id: this user has no ranges in /etc/subuid and /etc/subgid, so nobody could be root",
+                requirement="subordinate ids",
+                hint="pycontain doctor says how to get them",
+            )
+        return UserNamespace(USERNS_SINGLE, (IDMapping(0, uid, 1),), (IDMapping(0, gid, 1),))
     if not keep:
         return UserNamespace(USERNS_CUSTOM, _with_own(uid, 0, uids), _with_own(gid, 0, gids))
     return UserNamespace(USERNS_CUSTOM, _with_own(uid, uid, uids), _with_own(gid, gid, gids))
@@ -138,7 +143,11 @@ def _with_own(own: int, inside: int, given: tuple[int, int]) -> tuple[IDMapping,
     """Return a map with ``own`` at ``inside`` and the given (first, size) range around it."""
     first, size = given
     before = min(inside, size)
-    rows = (IDMapping(0, first, before), IDMapping(inside, own, 1), IDMapping(inside + 1, first + before, size - before))
+    rows = (
+        IDMapping(0, first, before),
+        IDMapping(inside, own, 1),
+        IDMapping(inside + 1, first + before, size - before),
+    )
     return tuple(row for row in rows if row.size > 0)
 
 

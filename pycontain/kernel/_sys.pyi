@@ -116,8 +116,9 @@ def tty_make_controlling(fd: int, /) -> None: ...
 
 # Reset signal dispositions and mask, set PDEATHSIG, close every descriptor above 2 but keep_fds (which lose
 # close-on-exec) and channel_fd (which keeps it; -1: none), load the filter, execute the first of paths that can be.
+# With ``lowered`` (effective, permitted, inheritable) these sets are taken on after the filter is loaded.
 # EOF on the channel is success. On failure the channel gets struct "=cii": b"E", errno, step (an index into paths or
-# FINISH_SIGNALS, FINISH_CLOSE, FINISH_SECCOMP), and the process exits with 127 (not found) or 126.
+# FINISH_SIGNALS, FINISH_CLOSE, FINISH_SECCOMP, FINISH_CAPABILITIES), and the process exits with 127 (not found) or 126.
 # Raises only for arguments of the wrong type or shape; then nothing has been changed.
 def finish(
     argv: list[bytes],
@@ -128,4 +129,5 @@ def finish(
     seccomp: bytes | None = None,
     seccomp_flags: int = 0,
     pdeathsig: int = 0,
+    lowered: tuple[int, int, int] | None = None,
 ) -> NoReturn: ...

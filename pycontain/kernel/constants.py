@@ -239,6 +239,7 @@ PER_LINUX32 = 0x0008
 FINISH_SIGNALS = -1
 FINISH_CLOSE = -2
 FINISH_SECCOMP = -3
+FINISH_CAPABILITIES = -4
 
 # Names in /proc/<pid>/ns and in the namespaces of an OCI configuration: clone flags, in the order of namespaces(7)
 NAMESPACES: dict[str, int] = {

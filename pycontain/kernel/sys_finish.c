@@ -6,24 +6,35 @@
  *
  *   dispositions, mask, PDEATHSIG  ->  close_range  ->  seccomp  ->  execve paths in order  ->  'E' record, _exit
  *
+ * A filter that notifies (SECCOMP_FILTER_FLAG_NEW_LISTENER) yields a descriptor that must leave this process although
+ * the filter may forbid every way out. A second thread, which the filter does not bind, waits for it and sends it.
+ *
  * Descriptors are closed, not marked close-on-exec: execve(2) resolves its path before it closes those, so a leaked
  * host directory could be reached as /proc/self/fd/N/… (the way of CVE-2024-21626).
  */
 #include "sys.h"
 
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
+/* linux/seccomp.h, since Linux 5.7 */
+#ifndef SECCOMP_FILTER_FLAG_TSYNC_ESRCH
+#define SECCOMP_FILTER_FLAG_TSYNC_ESRCH (1UL << 4)
+#endif
 
 /* steps of the 'E' record that are not an index into paths; constants.py has the same numbers */
-enum { STEP_SIGNALS = -1, STEP_CLOSE = -2, STEP_SECCOMP = -3 };
+enum { STEP_SIGNALS = -1, STEP_CLOSE = -2, STEP_SECCOMP = -3, STEP_CAPABILITIES = -4 };
 
 /* the exit codes that shells and docker use: found but cannot be executed, not found */
 enum { EXIT_CANNOT_EXECUTE = 126, EXIT_NOT_FOUND = 127 };
@@ -37,6 +48,8 @@ struct program {
     unsigned int filter_flags;
     int filtered;
     unsigned long pdeathsig;
+    int lowers; /* capability sets to take on after the filter is loaded */
+    uint64_t effective, permitted, inheritable;
 };
 
 /* Write {'E', errno, step} to the channel and exit. Only raw system calls: the filter may be loaded. */
@@ -93,6 +106,85 @@ close_others(const struct program *program)
     return 0;
 }
 
+/* What the thread that sends the listener shares with the one that loads the filter. */
+struct handover {
+    int channel;
+    _Atomic int listener; /* NO_LISTENER_YET, the descriptor, or NO_LISTENER when loading failed */
+    _Atomic int outcome;  /* 0 until the message is sent, then 1 or a negative errno */
+};
+enum { NO_LISTENER_YET = -1, NO_LISTENER = -2 };
+
+/* The second thread: send 'N' and the listener. It shares errno with the first, which does not look at it meanwhile. */
+static int
+send_listener(void *argument)
+{
+    struct handover *handover = argument;
+    int listener;
+    while ((listener = handover->listener) == NO_LISTENER_YET)
+        syscall(SYS_sched_yield);
+    if (listener >= 0) {
+        char type = 'N';
+        union {
+            char bytes[CMSG_SPACE(sizeof(int))];
+            struct cmsghdr header;
+        } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+        *(int *)(void *)CMSG_DATA(&control.header) = listener;
+        struct iovec vector = {.iov_base = &type, .iov_len = 1};
+        struct msghdr message = {
+            .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+        handover->outcome = syscall(SYS_sendmsg, handover->channel, &message, MSG_NOSIGNAL) < 0 ? -errno : 1;
+    }
+    syscall(SYS_exit, 0);
+    __builtin_unreachable();
+}
+
+/* Load a filter that notifies and wait, without a system call, until its listener has been sent. */
+static int
+load_with_listener(const struct program *program)
+{
+    static char stack[16384] __attribute__((aligned(16)));
+    static struct handover handover = {.listener = NO_LISTENER_YET};
+    handover.channel = program->channel;
+    if (clone(send_listener, stack + sizeof(stack),
+              CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM, &handover) < 0)
+        return -1;
+    /* without TSYNC, which would bind the second thread too and has no other to bind */
+    const unsigned int tsync = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
+    unsigned int flags = program->filter_flags & ~tsync;
+    long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program->filter);
+    if (listener < 0) {
+        handover.listener = NO_LISTENER;
+        return -1;
+    }
+    handover.listener = (int)listener;
+    while (handover.outcome == 0)
+        ;
+    errno = handover.outcome < 0 ? -handover.outcome : 0;
+    return handover.outcome < 0 ? -1 : 0;
+}
+
+static int
+load_filter(const struct program *program)
+{
+    if (program->filter_flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
+        return load_with_listener(program);
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, program->filter_flags, &program->filter);
+}
+
+/* Take on the last capability sets. Without no_new_privs, loading a filter needs CAP_SYS_ADMIN (seccomp(2)), which
+ * most programs must not have; such a profile must therefore allow capset(2). */
+static int
+lower_capabilities(const struct program *program)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    const struct __user_cap_data_struct data[2] = {
+        {(uint32_t)program->effective, (uint32_t)program->permitted, (uint32_t)program->inheritable},
+        {(uint32_t)(program->effective >> 32), (uint32_t)(program->permitted >> 32),
+         (uint32_t)(program->inheritable >> 32)},
+    };
+    return (int)syscall(SYS_capset, &header, data);
+}
+
 /* Become the first of the paths that can be executed, as execvp(3) chooses: one that is not there is passed over, one
  * that must not be executed is remembered, any other error ends the search. */
 static void __attribute__((noreturn))
@@ -102,9 +194,10 @@ become(const struct program *program)
         give_up(program->channel, errno, STEP_SIGNALS);
     if (close_others(program) < 0)
         give_up(program->channel, errno, STEP_CLOSE);
-    if (program->filtered &&
-        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, program->filter_flags, &program->filter) < 0)
+    if (program->filtered && load_filter(program) < 0)
         give_up(program->channel, errno, STEP_SECCOMP);
+    if (program->lowers && lower_capabilities(program) < 0)
+        give_up(program->channel, errno, STEP_CAPABILITIES);
     int error = ENOENT;
     int32_t step = 0;
     for (int32_t i = 0; program->paths[i] != NULL; i++) {
@@ -169,17 +262,39 @@ keep_descriptors(struct program *program, PyObject *fds)
     return 0;
 }
 
+/* Fill the capability sets from None or a tuple (effective, permitted, inheritable); -1 with an exception set. */
+static int
+capability_sets(struct program *program, PyObject *sets)
+{
+    unsigned long long effective, permitted, inheritable;
+    if (sets == Py_None)
+        return 0;
+    if (!PyTuple_Check(sets)) {
+        PyErr_SetString(PyExc_TypeError, "finish: lowered must be None or (effective, permitted, inheritable)");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(sets, "KKK:finish", &effective, &permitted, &inheritable))
+        return -1;
+    program->lowers = 1;
+    program->effective = effective;
+    program->permitted = permitted;
+    program->inheritable = inheritable;
+    return 0;
+}
+
 static PyObject *
 sys_finish(PyObject *Py_UNUSED(self), PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"argv",    "envp",          "paths",     "keep_fds", "channel_fd",
-                            "seccomp", "seccomp_flags", "pdeathsig", NULL};
-    PyObject *argv, *envp, *paths, *keep_fds;
+                            "seccomp", "seccomp_flags", "pdeathsig",
+                            "lowered", NULL};
+    PyObject *argv, *envp, *paths, *keep_fds, *lowered = Py_None;
     Py_buffer filter = {.buf = NULL, .len = 0};
     struct program program = {.kept = 0};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O!O!O!O!i|z*Ik:finish", names, &PyList_Type, &argv, &PyList_Type,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O!O!O!O!i|z*IkO:finish", names, &PyList_Type, &argv, &PyList_Type,
                                      &envp, &PyList_Type, &paths, &PyTuple_Type, &keep_fds, &program.channel, &filter,
-                                     &program.filter_flags, &program.pdeathsig))
+                                     &program.filter_flags, &program.pdeathsig, &lowered) ||
+        capability_sets(&program, lowered) < 0)
         return NULL;
     if (filter.buf != NULL) {
         program.filter.filter = filter.buf;
@@ -204,6 +319,6 @@ sys_finish(PyObject *Py_UNUSED(self), PyObject *args, PyObject *keywords)
 
 PyMethodDef finish_methods[] = {
     METHOD_KEYWORDS(finish, "finish(argv, envp, paths, keep_fds, channel_fd, seccomp=None, seccomp_flags=0, "
-                            "pdeathsig=0): become a program; does not return."),
+                            "pdeathsig=0, lowered=None): become a program; does not return."),
     METHODS_END,
 };

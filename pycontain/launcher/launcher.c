@@ -5,7 +5,8 @@
  * with, seals it and replaces itself by it:
  *
  *   privileged     a detached, read-only clone of the mount that holds the file: writing to it is EROFS
- *   unprivileged   a copy in a sealed memfd: writing to it is EPERM
+ *   unprivileged   root's own file as it is, because no user namespace of ours can map its owner: EACCES;
+ *                  any other in a copy, a sealed memfd: EPERM
  *
  * The new process reaches itself as /proc/self/exe, so it can start over without coming back here.
  */
@@ -101,17 +102,19 @@ setting(const char *line, const char *key, char value[PATH_MAX])
 static int
 venv_interpreter(const char *prefix, char interpreter[PATH_MAX])
 {
-    char path[PATH_MAX], line[PATH_MAX], home[PATH_MAX] = "", executable[PATH_MAX] = "";
+    char path[PATH_MAX], line[PATH_MAX], home[PATH_MAX] = "", executable[PATH_MAX] = "", base[PATH_MAX] = "";
     join(path, "%s/pyvenv.cfg", prefix);
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return 0;
     while (fgets(line, sizeof(line), file) != NULL) {
-        if (!setting(line, "home", home) && !setting(line, "base-executable", executable))
+        if (!setting(line, "home", home) && !setting(line, "base-executable", base))
             setting(line, "executable", executable);
     }
     fclose(file);
-    if (executable[0] == '/')
+    if (base[0] == '/')
+        join(interpreter, "%s", base);
+    else if (executable[0] == '/')
         join(interpreter, "%s", executable);
     else if (home[0] == '/')
         join(interpreter, "%s/%s", home, PYTHON_NAME);
@@ -155,22 +158,12 @@ scrub_environment(void)
     *kept = NULL;
 }
 
-/* Write the search path of an interpreter that asks for $ORIGIN: from a sealed file the loader would take it for the
- * directory of that, so we resolve it here. Empty for the usual interpreter. */
-static void
-library_path(int fd, const char *interpreter, char libraries[PATH_MAX])
+/* Return the run path of an ELF image (DT_RUNPATH, else DT_RPATH), or NULL. The interpreter is trusted like the libc
+ * that it loads, so its headers are not checked for sense. */
+static const char *
+run_path(const char *image)
 {
-    struct stat info;
-    libraries[0] = '\0';
-    if (fstat(fd, &info) < 0 || (size_t)info.st_size < sizeof(ElfW(Ehdr)))
-        return;
-    size_t size = (size_t)info.st_size;
-    const char *image = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (image == MAP_FAILED)
-        return;
     const ElfW(Ehdr) *header = (const void *)image;
-    if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0)
-        fail("%s is not an executable: the environment must be made with a real interpreter", interpreter);
     const ElfW(Phdr) *segments = (const void *)(image + header->e_phoff);
     const ElfW(Dyn) *dynamic = NULL;
     uint64_t table = 0, offset = 0;
@@ -185,19 +178,46 @@ library_path(int fd, const char *interpreter, char libraries[PATH_MAX])
     }
     for (unsigned i = 0; i < header->e_phnum && offset != 0; i++) {
         const ElfW(Phdr) *segment = &segments[i];
-        if (segment->p_type != PT_LOAD || table < segment->p_vaddr || table >= segment->p_vaddr + segment->p_filesz)
-            continue;
-        const char *origin = strstr(image + segment->p_offset + (table - segment->p_vaddr) + offset, "$ORIGIN");
-        if (origin != NULL) {
-            char directory[PATH_MAX];
-            join(directory, "%s", interpreter);
-            parent(directory);
-            origin += strlen("$ORIGIN");
-            join(libraries, "%s%.*s", directory, (int)strcspn(origin, ":"), origin);
-        }
-        break;
+        if (segment->p_type == PT_LOAD && table >= segment->p_vaddr && table < segment->p_vaddr + segment->p_filesz)
+            return image + segment->p_offset + (table - segment->p_vaddr) + offset;
     }
-    munmap((void *)(uintptr_t)image, size);
+    return NULL;
+}
+
+/* Write the library path of an interpreter whose run path says $ORIGIN, which the loader would take for the directory
+ * of the sealed file. Empty for any other. */
+static void
+library_path(const char *run_path, const char *interpreter, char libraries[PATH_MAX])
+{
+    static const char *const words[] = {"$ORIGIN", "${ORIGIN}"};
+    char directory[PATH_MAX], before[PATH_MAX];
+    int found = 0;
+    join(directory, "%s", interpreter);
+    parent(directory);
+    join(libraries, "%s", run_path);
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+        for (char *word; (word = strstr(libraries, words[i])) != NULL; found = 1) {
+            join(before, "%s", libraries);
+            join(libraries, "%.*s%s%s", (int)(word - libraries), before, directory,
+                 before + (word - libraries) + strlen(words[i]));
+        }
+    }
+    if (!found)
+        libraries[0] = '\0';
+}
+
+/* Look into the interpreter: refuse what is no ELF file, and fill `libraries` as library_path does. */
+static void
+examine(int file, const struct stat *info, const char *interpreter, char libraries[PATH_MAX])
+{
+    size_t size = (size_t)info->st_size;
+    char *image = size < sizeof(ElfW(Ehdr)) ? MAP_FAILED : mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
+    if (image == MAP_FAILED || memcmp(image, ELFMAG, SELFMAG) != 0)
+        fail("%s is not a program: the environment must be made with a real interpreter", interpreter);
+    const char *path = run_path(image);
+    if (path != NULL)
+        library_path(path, interpreter, libraries);
+    munmap(image, size);
 }
 
 /* Return a descriptor of a read-only clone of the mount that holds the interpreter, or -1 with errno. */
@@ -214,16 +234,15 @@ seal_by_mount(const char *interpreter)
 
 /* Return a descriptor of a sealed copy of the open interpreter. */
 static int
-seal_by_copy(int file, const char *interpreter)
+seal_by_copy(int file, const struct stat *info, const char *interpreter)
 {
-    struct stat info;
     unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
     int fd = memfd_create("pycontain", flags | MFD_EXEC);
     if (fd < 0 && errno == EINVAL)
         fd = memfd_create("pycontain", flags);
-    if (fd < 0 || fstat(file, &info) < 0)
+    if (fd < 0)
         fail("cannot seal %s: memfd_create: %s", interpreter, strerror(errno));
-    for (off_t left = info.st_size; left > 0;) {
+    for (off_t left = info->st_size; left > 0;) {
         ssize_t copied = sendfile(fd, file, NULL, (size_t)left);
         if (copied <= 0)
             fail("cannot seal %s: copy: %s", interpreter, copied < 0 ? strerror(errno) : "it became shorter");
@@ -234,15 +253,26 @@ seal_by_copy(int file, const char *interpreter)
     return fd;
 }
 
+/* Return a descriptor to execute, through which nobody in a container can write. */
+static int
+seal(int file, const struct stat *info, const char *interpreter)
+{
+    int fd = seal_by_mount(interpreter);
+    if (fd >= 0)
+        return fd;
+    if (info->st_uid == 0 && geteuid() != 0 && (info->st_mode & (S_IWGRP | S_IWOTH)) == 0)
+        return file;
+    return seal_by_copy(file, info, interpreter);
+}
+
 int
 main(int argc, char **argv)
 {
-    static char prefix[PATH_MAX], interpreter[PATH_MAX], packages[PATH_MAX], start[PATH_MAX], libraries[PATH_MAX];
-    static char origin_option[PATH_MAX];
+    static char prefix[PATH_MAX], interpreter[PATH_MAX], packages[PATH_MAX], start[PATH_MAX];
+    static char libraries[PATH_MAX], libraries_option[PATH_MAX];
     if (getauxval(AT_SECURE) != 0)
         fail("must not be installed setuid or with file capabilities");
-    ssize_t length = readlink("/proc/self/exe", prefix, sizeof(prefix) - 1);
-    if (length < 0)
+    if (readlink("/proc/self/exe", prefix, sizeof(prefix) - 1) < 0)
         fail("readlink /proc/self/exe: %s", strerror(errno));
     parent(prefix);
     parent(prefix);
@@ -252,13 +282,11 @@ main(int argc, char **argv)
     join(start, "%s/pycontain/launcher/_start.py", packages);
     scrub_environment();
 
+    struct stat info;
     int file = open(interpreter, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
+    if (file < 0 || fstat(file, &info) < 0)
         fail("interpreter %s: %s", interpreter, strerror(errno));
-    library_path(file, interpreter, libraries);
-    int sealed = seal_by_mount(interpreter);
-    if (sealed < 0)
-        sealed = seal_by_copy(file, interpreter);
+    examine(file, &info, interpreter, libraries);
 
     char **command = calloc((size_t)argc + MAX_FLAGS, sizeof(char *));
     if (command == NULL)
@@ -268,14 +296,14 @@ main(int argc, char **argv)
     command[n++] = "-ISB";
     command[n++] = "-Xutf8";
     if (libraries[0] != '\0') {
-        /* _start.py takes the variable out of the environment again and knows by the option that it is ours */
-        join(origin_option, "-Xpycontain.libraries=%s", libraries);
-        command[n++] = origin_option;
+        /* for the loader only: _start.py sees the option and takes the variable out of the environment again */
+        join(libraries_option, "-Xpycontain.libraries=%s", libraries);
+        command[n++] = libraries_option;
         setenv("LD_LIBRARY_PATH", libraries, 1);
     }
     command[n++] = start;
     for (int i = 1; i < argc; i++)
         command[n++] = argv[i];
-    syscall(SYS_execveat, sealed, "", command, environ, AT_EMPTY_PATH);
-    fail("execveat %s: %s", interpreter, strerror(errno));
+    syscall(SYS_execveat, seal(file, &info, interpreter), "", command, environ, AT_EMPTY_PATH);
+    fail("cannot execute %s: %s", interpreter, strerror(errno));
 }

@@ -7,6 +7,7 @@ then the root, then the mounts as listed, then what hides parts of them, then th
 from __future__ import annotations
 
 from pycontain.plan import mounts, namespaces, roots
+from pycontain.plan.facts import USERNS_SINGLE
 from pycontain.plan.ops import (
     AttachRoot,
     Console,
@@ -90,6 +91,7 @@ def compile_plan(
             seccomp=seccomp,
             seccomp_flags=seccomp_flags,
             preserve_fds=preserve_fds,
+            groups=facts.userns.kind != USERNS_SINGLE,
         ),
         host_inside=not facts.privileged,
         cgroup=spec.linux.cgroups_path or "",

@@ -60,20 +60,30 @@ def compile_mounts(spec: Spec, facts: HostFacts) -> tuple[list[Op], list[Op]]:
 def _bind(mount: Mount, flags: MountFlags, name: str, path: str, facts: HostFacts) -> tuple[list[Op], list[Op]]:
     if not mount.source:
         raise SpecError(f"{path}.source", "a bind mount needs a source")
-    attr_set, attr_clr = flags.attributes()
+    idmap = ("ridmap" if flags.idmap_recursive else "idmap") if flags.idmap and facts.userns.idmap else ""
+    pid, source = _split_foreign(mount.source)
     tree = OpenTree(
         path,
         name,
-        mount.source,
+        source,
         recursive=flags.recursive,
-        attr_set=attr_set,
-        attr_clr=attr_clr,
-        tree_set=flags.attr_set,
-        tree_clr=flags.attr_clr,
-        idmap=flags.idmap if facts.userns.idmap else "",
+        attr_set=flags.attr_set,
+        attr_clr=flags.attr_clr | flags.implied_clr,
+        tree_set=flags.rec_attr_set,
+        tree_clr=flags.rec_attr_clr,
+        idmap=idmap,
         propagation=flags.propagation,
+        inside_pid=pid,
     )
     return [tree], [Attach(path, name, mount.destination)]
+
+
+def _split_foreign(source: str) -> tuple[int, str]:
+    """Return (pid, path inside) of /proc/PID/root/PATH, which is in another mount namespace; else (0, source)."""
+    parts = source.split("/", 4)
+    if len(parts) == 5 and parts[:2] == ["", "proc"] and parts[2].isdigit() and parts[3] == "root":
+        return int(parts[2]), f"/{parts[4]}"
+    return 0, source
 
 
 def _fresh(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> Op:
@@ -83,8 +93,7 @@ def _fresh(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> Op:
     options = tuple(option for option in flags.filesystem_options() if option[0] not in ("ro", "rw"))
     if mount.type == "devpts":
         options = tuple(option for option in options if option[0] != "gid" or _has_gid(facts, option[1]))
-    attr_set, _ = flags.attributes()
-    fresh = NewFilesystem(path, mount.type, mount.type, mount.source or mount.type, options, attr_set)
+    fresh = NewFilesystem(path, mount.type, mount.type, mount.source or mount.type, options, flags.attr_set)
     return Attach(path, "", mount.destination, fresh=fresh)
 
 
@@ -98,14 +107,13 @@ def _cgroup(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> tup
     host: list[Op] = []
     init: list[Op] = []
     destination = mount.destination.rstrip("/")
-    attr_set, _ = flags.attributes()
     # recursive: on a hybrid host nothing lies below, on v2 nothing may be hidden
     for tree, directory in facts.cgroup_trees:
         name = f"cgroup.{tree}"
-        host.append(OpenTree(path, name, directory, attr_set=attr_set))
+        host.append(OpenTree(path, name, directory, attr_set=flags.attr_set))
         if tree and not init:
             options = (("mode", "0755"), ("size", "64k"))
-            empty = NewFilesystem(path, "tmpfs", "tmpfs", "tmpfs", options, attr_set & ~MOUNT_ATTR_RDONLY)
+            empty = NewFilesystem(path, "tmpfs", "tmpfs", "tmpfs", options, flags.attr_set & ~MOUNT_ATTR_RDONLY)
             init.append(Attach(path, "", destination, fresh=empty))
         init.append(Attach(path, name, f"{destination}/{tree}" if tree else destination))
     return host, init

@@ -9,7 +9,31 @@ host ops run inside init, in its user namespace.
 from __future__ import annotations
 
 from pycontain.record import Record
-from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_SHARED
+from pycontain.spec.mount_options import (
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_NOSYMFOLLOW,
+    MOUNT_ATTR_RDONLY,
+    MS_PRIVATE,
+    MS_SHARED,
+    MS_SLAVE,
+    MS_UNBINDABLE,
+)
+
+_ATTRIBUTES = (
+    (MOUNT_ATTR_RDONLY, "read-only"),
+    (MOUNT_ATTR_NOSUID, "nosuid"),
+    (MOUNT_ATTR_NODEV, "nodev"),
+    (MOUNT_ATTR_NOEXEC, "noexec"),
+    (MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow"),
+)
+_PROPAGATION = ((MS_SHARED, "shared"), (MS_SLAVE, "slave"), (MS_PRIVATE, "private"), (MS_UNBINDABLE, "unbindable"))
+
+
+def attribute_words(attributes: int) -> list[str]:
+    """Return MOUNT_ATTR_* bits as the words of mount(8)."""
+    return [word for bit, word in _ATTRIBUTES if attributes & bit]
 
 
 class Op(Record):
@@ -30,7 +54,8 @@ class OpenTree(Op):
 
     ``attr_set`` / ``attr_clr`` are MOUNT_ATTR_* bits of this one mount, ``tree_set`` / ``tree_clr`` of all below as
     well. ``idmap`` shifts owners by the container's own mapping: "idmap" for this mount, "ridmap" for the tree.
-    ``propagation`` are MS_* values applied one after the other.
+    ``propagation`` is an MS_* value with MS_REC where recursive, or 0. With ``inside_pid`` the source is a path in the
+    mount namespace of that process.
     """
 
     name: str
@@ -41,16 +66,37 @@ class OpenTree(Op):
     tree_set: int = 0
     tree_clr: int = 0
     idmap: str = ""
-    propagation: tuple[int, ...] = ()
+    propagation: int = 0
+    inside_pid: int = 0
 
     @property
     def shared(self) -> bool:
         """Whether mounts made inside are to reach the host: then the tree stays in the host's peer group."""
-        return any(value & MS_SHARED for value in self.propagation)
+        return bool(self.propagation & MS_SHARED)
 
     def describe(self) -> str:
-        words = ["recursively" if self.recursive else "", "with shifted owners" if self.idmap else ""]
-        return " ".join(["clone the mount at", self.source, *filter(None, words)])
+        words = [f"clone the mount at {self.source}"]
+        if self.inside_pid:
+            words.append(f"as process {self.inside_pid} sees it")
+        if self.recursive:
+            words.append("recursively")
+        if self.idmap:
+            words.append("with shifted owners" + (" all through" if self.idmap == "ridmap" else ""))
+        attributes = attribute_words(self.attr_set)
+        attributes += [f"{word} all through" for word in attribute_words(self.tree_set)]
+        attributes += [f"not {word}" for word in attribute_words((self.attr_clr | self.tree_clr) & ~self.attr_set)]
+        attributes += [word for bit, word in _PROPAGATION if self.propagation & bit]
+        return " ".join(words) + (f": {', '.join(attributes)}" if attributes else "")
+
+
+class OpenDirectory(Op):
+    """Open ``source`` as it is, as a lower layer: in a user namespace a mount with others below cannot be cloned."""
+
+    name: str
+    source: str
+
+    def describe(self) -> str:
+        return f"open {self.source}"
 
 
 class Overlay(Op):
@@ -59,7 +105,7 @@ class Overlay(Op):
     ``attach`` lists the names that must be attached in the runtime's own mount namespace first (kernels before 6.5
     take no detached lower). ``public_only`` mounts with the credentials of nobody, so that what is not readable by
     everybody on the host cannot be read through it, whoever asks (fs/overlayfs: access to layers is checked with
-    the mounter's credentials).
+    the mounter's credentials). With ``memory_bytes`` upper and work lie in a tmpfs of that size instead.
     """
 
     name: str
@@ -68,16 +114,21 @@ class Overlay(Op):
     work: str = ""
     public_only: bool = False
     userxattr: bool = False
+    memory_bytes: int = 0
 
     def describe(self) -> str:
         what = f"overlay {self.name}: lower {':'.join(self.lowers)}"
-        if self.upper:
+        if self.memory_bytes:
+            what += f", upper in memory ({self.memory_bytes >> 20} MiB)"
+        elif self.upper:
             what += f", upper {self.upper}"
         return what + (", only what everybody may read" if self.public_only else "")
 
 
 class MaskLayer(Op):
     """Make a topmost lower layer that hides paths: ``empty`` directories as (path, mode), and ``absent`` names.
+
+    ``links`` are symbolic links in it as (path, target).
 
     It is a small tmpfs, or lies in ``directory`` where the container's user may set no attributes on a tmpfs (user
     namespaces before Linux 6.6). Parents are plain directories, so that their other content shows through.
@@ -88,6 +139,7 @@ class MaskLayer(Op):
     absent: tuple[str, ...]
     directory: str = ""
     userxattr: bool = False
+    links: tuple[tuple[str, str], ...] = ()
 
     def describe(self) -> str:
         return "hide " + " ".join([*(path for path, _ in self.empty), *self.absent])
@@ -129,8 +181,8 @@ class NewFilesystem(Op):
 
     def describe(self) -> str:
         words = ",".join(f"{k}={v}" if v else k for k, v in self.options)
-        readonly = "read-only " if self.attr_set & MOUNT_ATTR_RDONLY else ""
-        return f"new {readonly}{self.fstype}" + (f" ({words})" if words else "")
+        attributes = ", ".join(attribute_words(self.attr_set))
+        return f"new {self.fstype}" + (f" ({words})" if words else "") + (f": {attributes}" if attributes else "")
 
 
 # -- init stage -------------------------------------------------------------------------------------------------
@@ -180,7 +232,7 @@ class Attach(Op):
 
     def describe(self) -> str:
         what = self.fresh.describe() if self.fresh is not None else self.name
-        return f"mount {what} at {self.target}"
+        return f"mount at {self.target}: {what}"
 
 
 class Console(Op):

@@ -31,6 +31,11 @@ class Plan(Record):
     resources: LinuxResources | None = None
 
     @property
+    def users_first(self) -> bool:
+        """Whether the process that joins namespaces must be in the container's user namespace itself."""
+        return self.host_inside and self.userns.new and self.namespaces.needs_entry
+
+    @property
     def attached(self) -> frozenset[str]:
         """Names of the trees that init attaches; what lies below an overlay is held by the overlay."""
         return frozenset(op.name for op in self.init if isinstance(op, (Attach, AttachRoot)) and op.name)

@@ -48,7 +48,8 @@ class ProcessPlan(Record):
     """What finish() needs, and what comes before it, all resolved.
 
     ``paths`` are the files to try in order; ``rlimits`` are (number, soft, hard) with -1 for no limit; ``groups``
-    are the supplementary ids; ``seccomp`` is a BPF program or None; ``umask`` None leaves 022.
+    are the supplementary ids, None where the user namespace does not let them be set; ``seccomp`` is a BPF program or
+    None; ``umask`` None leaves 022.
     """
 
     argv: tuple[str, ...]
@@ -57,7 +58,7 @@ class ProcessPlan(Record):
     cwd: str
     uid: int
     gid: int
-    groups: tuple[int, ...]
+    groups: tuple[int, ...] | None
     umask: int | None
     capabilities: CapabilitySets
     no_new_privileges: bool
@@ -72,9 +73,18 @@ class ProcessPlan(Record):
 
 
 def compile_process(
-    process: Process, *, last_capability: int, seccomp: bytes | None, seccomp_flags: int = 0, preserve_fds: int = 0
+    process: Process,
+    *,
+    last_capability: int,
+    seccomp: bytes | None,
+    seccomp_flags: int = 0,
+    preserve_fds: int = 0,
+    groups: bool = True,
 ) -> ProcessPlan:
     """Return the process of a spec as a plan.
+
+    ``groups`` is false in a user namespace that was mapped without privilege: setgroups is denied there, and the one
+    group that is mapped is all that there is (user_namespaces(7)).
 
     Raises:
         SpecError: no command, or an unknown limit.
@@ -93,7 +103,7 @@ def compile_process(
         cwd=process.cwd,
         uid=process.user.uid,
         gid=process.user.gid,
-        groups=process.user.additional_gids,
+        groups=process.user.additional_gids if groups else None,
         umask=process.user.umask,
         capabilities=_capability_sets(process, last_capability),
         no_new_privileges=process.no_new_privileges,
@@ -110,8 +120,8 @@ def compile_process(
 
 def search_paths(program: str, env: tuple[str, ...]) -> tuple[str, ...]:
     """Return the files that execvp(3) would try, from the *container's* PATH: resolved before the program's world."""
-    if "/" in program:
-        return (program,)
+    if "/" in program or not program:
+        return (program,)  # an empty name is not looked for: with a directory before it, it would be that directory
     path = DEFAULT_PATH
     for variable in env:
         if variable.startswith("PATH="):

@@ -10,18 +10,26 @@ HOST_PUBLIC = "host-public"
 
 
 class SystemMount(Record):
-    """One host mount that carries the system: its overlay is attached at ``target`` inside the container's root."""
+    """One host directory that carries the system: its overlay is attached at ``target`` inside the container's root.
+
+    ``nested`` tells that other mounts lie below it.
+    """
 
     path: str
     target: str
+    nested: bool = False
 
 
 class RootSource(Record):
     """The root file system that a user asked for.
 
     ``kind`` is DIRECTORY, HOST (``@host``) or HOST_PUBLIC (``@host:public``). ``path`` is absolute ("/" for the
-    host). ``writable`` uses the directory itself without an overlay. ``overlay`` is the container's own directory
-    with ``upper`` and ``work`` below. ``include`` names host paths that are left out by default and are wanted back.
+    host). ``writable`` uses the directory itself without an overlay. ``overlay`` is the container's own
+    directory: each overlay of the container has a directory there with ``upper`` and ``work``. ``include`` names
+    host paths that are left out by default and are wanted back; they come read-only. With ``memory_bytes`` the layers
+    lie in memory, in a tmpfs of that size each, because the directory's file system can hold none. ``mounts`` get an
+    overlay each; without privilege on the host they are all of the root, and ``links`` are its symbolic links as
+    (name, target).
     """
 
     kind: str
@@ -30,3 +38,5 @@ class RootSource(Record):
     writable: bool = False
     include: tuple[str, ...] = ()
     mounts: tuple[SystemMount, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    memory_bytes: int = 0

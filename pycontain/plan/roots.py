@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pycontain.plan.ops import Attach, MaskLayer, OpenTree, Overlay
-from pycontain.plan.rootfs import DIRECTORY, HOST
+from pycontain.plan.ops import Attach, MaskLayer, OpenDirectory, OpenTree, Overlay
+from pycontain.plan.rootfs import DIRECTORY, HOST, SystemMount
 from pycontain.spec.mount_options import MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY
 
 TYPE_CHECKING = False
@@ -67,12 +67,12 @@ def compile_root(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]
 
 
 def _directory(root: RootSource, facts: HostFacts) -> list[Op]:
-    idmap = "ridmap" if facts.userns.idmap else ""
     if root.writable:
+        idmap = "ridmap" if facts.userns.idmap else ""
         return [OpenTree("root.path", "root", root.path, recursive=True, idmap=idmap)]
     return [
-        OpenTree("root.path", "lower", root.path, idmap=idmap and "idmap", attr_set=MOUNT_ATTR_RDONLY),
-        Overlay("root.path", "root", ("lower",), *_layers(f"{root.overlay}/root"), userxattr=not facts.privileged),
+        _lower("lower", root.path, facts, MOUNT_ATTR_RDONLY, shifted=facts.userns.idmap),
+        _writable(root, "root", ("lower",), userxattr=not facts.privileged),
     ]
 
 
@@ -81,14 +81,21 @@ def _host(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]]:
 
     The bottom is an overlay of its own, read with the credentials of nobody: whatever is not listed above either,
     only what every user of the host may read comes through it. @host:public is not shifted, so plain ownership
-    keeps what is not public. What the user asked for by name comes as a read-only bind.
+    keeps what is not public, unless the container's root is the host's. What the user asked for by name comes as a
+    read-only bind.
     """
     shifted = root.kind == HOST and facts.userns.idmap
-    host = _overlays(root, facts, "root", "/", root.path, shifted)
+    guarded = root.kind == HOST or facts.userns.host_uid(0) == 0
+    host = _overlays(root, facts, SystemMount(root.path, "/"), "root", (shifted, guarded))
+    if not facts.privileged:
+        host = _skeleton(root)
     attachments: list[Op] = []
     for number, mount in enumerate(root.mounts):
         name = f"system{number}"
-        host += _overlays(root, facts, name, mount.target, mount.path, shifted)
+        if mount.nested and not facts.privileged:
+            host.append(OpenTree("root.path", name, mount.path, recursive=True, tree_set=MOUNT_ATTR_RDONLY))
+        else:
+            host += _overlays(root, facts, mount, name, (shifted, guarded))
         attachments.append(Attach("root.path", name, mount.target))
     for number, path in enumerate(root.include):
         name = f"include{number}"
@@ -99,20 +106,36 @@ def _host(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]]:
     return host, attachments
 
 
-def _overlays(root: RootSource, facts: HostFacts, name: str, target: str, path: str, shifted: bool) -> list[Op]:
+def _skeleton(root: RootSource) -> list[Op]:
+    """Without privilege the root is empty but for links: its directories are attached one by one."""
+    own = f"{root.overlay}/root"
+    empty = tuple((path, mode) for path, mode in HOST_EMPTY if path.count("/") == 1)
+    mask = MaskLayer("root.path", "root.mask", empty, (), f"{own}/mask", userxattr=True, links=root.links)
+    return [mask, _writable(root, "root", ("root.mask",), userxattr=True)]
+
+
+def _overlays(root: RootSource, facts: HostFacts, mount: SystemMount, name: str, how: tuple[bool, bool]) -> list[Op]:
+    """Return the operations for one mount; ``how`` tells whether its owners are shifted and whether it is guarded."""
+    shifted, guarded = how
     userxattr = not facts.privileged
     own = f"{root.overlay}/{name}"
-    empty, absent = _hidden_below(target)
+    empty, absent = _hidden_below(mount.target)
     mask, lower = f"{name}.mask", f"{name}.lower"
     ops: list[Op] = [
         MaskLayer("root.path", mask, empty, absent, f"{own}/mask" if userxattr else "", userxattr),
-        OpenTree("root.path", lower, path, idmap="idmap" if shifted else "", attr_set=READ_ONLY_TREE),
+        _lower(lower, mount.path, facts, READ_ONLY_TREE, shifted=shifted),
     ]
-    if shifted:
+    if guarded and facts.privileged:
         ops.append(Overlay("root.path", f"{name}.public", (lower,), public_only=True, userxattr=userxattr))
         lower = f"{name}.public"
-    ops.append(Overlay("root.path", name, (mask, lower), *_layers(own), userxattr=userxattr))
+    ops.append(_writable(root, name, (mask, lower), userxattr=userxattr))
     return ops
+
+
+def _lower(name: str, path: str, facts: HostFacts, attributes: int, *, shifted: bool) -> Op:
+    if not facts.privileged:
+        return OpenDirectory("root.path", name, path)
+    return OpenTree("root.path", name, path, idmap="idmap" if shifted else "", attr_set=attributes)
 
 
 def _hidden_below(target: str) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
@@ -125,5 +148,15 @@ def _hidden_below(target: str) -> tuple[tuple[tuple[str, int], ...], tuple[str, 
     )
 
 
-def _layers(directory: str) -> tuple[str, str]:
-    return f"{directory}/upper", f"{directory}/work"
+def _writable(root: RootSource, name: str, lowers: tuple[str, ...], *, userxattr: bool) -> Overlay:
+    """Return the overlay that the container sees: the given layers and, on top, its own."""
+    own = f"{root.overlay}/{name}"
+    return Overlay(
+        "root.path",
+        name,
+        lowers,
+        f"{own}/upper",
+        f"{own}/work",
+        userxattr=userxattr,
+        memory_bytes=root.memory_bytes,
+    )

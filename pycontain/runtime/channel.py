@@ -47,12 +47,13 @@ MAX_FDS = 250  # SCM_MAX_FD is 253 (include/net/scm.h)
 class Sequence:
     """Which messages may come next, for one side of one start; a message out of turn is a fault of ours or an attack.
 
-    ``mapped`` and ``terminal`` tell whether these optional messages belong to this start.
+    ``mapped``, ``trees`` and ``terminal`` tell whether these optional messages belong to this start.
     """
 
-    def __init__(self, *, mapped: bool, terminal: bool) -> None:
+    def __init__(self, *, mapped: bool, terminal: bool, trees: bool = True) -> None:
         steps = [(MAPPED, "init")] if mapped else []
-        steps.append((TREES, "init"))
+        if trees:
+            steps.append((TREES, "init"))
         if terminal:
             steps.append((TERMINAL, "maker"))
         self._due = [*steps, (READY, "maker"), (START, "init"), (END, "maker")]

@@ -8,7 +8,7 @@ import struct
 
 from pycontain.errors import HostError, PycontainError, StageError, from_fields
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import CLD_EXITED, WEXITED
+from pycontain.kernel.constants import CLD_EXITED, CLONE_NEWUSER, WEXITED
 from pycontain.runtime import entry, init, journal, processes
 from pycontain.runtime.channel import (
     EXEC_FAILED,
@@ -87,10 +87,11 @@ class Maker:
             enter_private_mounts()
         cgroup_fd, join_fds = (-1, ()) if self.cgroup is None else (self.cgroup.unified_fd(), self.cgroup.join_fds())
         ours, theirs = _sys.socketpair(SOCK_SEQPACKET)
+        channel = Channel(ours, self._sequence(), "maker")
         try:
-            pid, pidfd = self._clone_init(ours, theirs, cgroup_fd, join_fds)
+            pid, pidfd = self._clone_init(channel, theirs, cgroup_fd, join_fds)
         except BaseException:
-            os.close(ours)
+            channel.close()
             raise
         finally:
             os.close(theirs)
@@ -98,7 +99,7 @@ class Maker:
                 os.close(fd)
             if self.cgroup is not None:
                 self.cgroup.close()
-        created = Created(pid, processes.start_time(pid) or 0, pidfd, Channel(ours, self._sequence(), "maker"), -1)
+        created = Created(pid, processes.start_time(pid) or 0, pidfd, channel, -1)
         try:
             self.journal.intend(journal.PROCESS, str(pid), str(created.pid_start))
             self._converse(created)
@@ -114,29 +115,37 @@ class Maker:
     def _sequence(self) -> Sequence:
         return Sequence(mapped=self.plan.userns.new, terminal=self.plan.process.terminal)
 
-    def _clone_init(self, ours: int, theirs: int, cgroup_fd: int, join_fds: tuple[int, ...]) -> tuple[int, int]:
+    def _clone_init(self, channel: Channel, theirs: int, cgroup_fd: int, join_fds: tuple[int, ...]) -> tuple[int, int]:
         """Return init's pid and pidfd; init itself never returns from here."""
         spaces = self.plan.namespaces
         if not spaces.needs_entry:
             pid, pidfd = _clone(spaces.clone, cgroup_fd)
             if pid == 0:
-                self._be_init(ours, theirs, join_fds)
+                self._be_init(channel.fd, Channel(theirs, self._sequence(), "init"), join_fds)
             return pid, pidfd
         joined = entry.open_joined(spaces)
         report_in, report_out = os.pipe()
-        pid, pidfd = _clone(0, -1)
+        # Without privilege on the host everything else needs the container's user namespace first. The cgroup is
+        # entered here: once in another user namespace, this process has no right to it, and init inherits it.
+        pid, pidfd = _clone(CLONE_NEWUSER if self.plan.users_first else 0, cgroup_fd)
         if pid == 0:
+            inner = Channel(theirs, self._sequence(), "init")
             try:
-                entry.enter(spaces, joined, cgroup_fd, report_out)
+                if self.plan.users_first:
+                    init.take_ids(inner)
+                entry.enter(spaces, joined, report_out, users_first=self.plan.users_first)
             except BaseException as error:  # a fork must not run its parent's code
-                init.report(Channel(theirs, self._sequence(), "init"), error)
-            self._be_init(ours, theirs, join_fds)
+                init.report(inner, error)
+            self._be_init(channel.fd, inner, join_fds)
+        if self.plan.users_first:
+            write_maps(pid, self.plan.userns)
+            _send(channel, MAPPED)
         for fd in (report_out, *(fd for fd, _ in joined)):
             os.close(fd)
         try:
             init_pid = entry.read_report(report_in)
         except StageError:
-            Channel(ours, self._sequence(), "maker").receive(READY)
+            channel.receive(READY)  # what it said before it died says more
             raise
         finally:
             os.close(report_in)
@@ -144,20 +153,22 @@ class Maker:
             os.close(pidfd)
         return init_pid, _sys.pidfd_open(init_pid, 0)
 
-    def _be_init(self, ours: int, theirs: int, join_fds: tuple[int, ...]) -> NoReturn:
+    def _be_init(self, ours: int, channel: Channel, join_fds: tuple[int, ...]) -> NoReturn:
         os.close(ours)
         self.forget()
-        channel = Channel(theirs, self._sequence(), "init")
         init.main(self.plan, channel, self.stdio, join_fds=join_fds, staging=self.staging, tied=self.tied)
 
     def _converse(self, created: Created) -> None:
         plan, channel = self.plan, created.channel
-        if plan.userns.new:
+        late = plan.userns.new and not plan.users_first
+        if late:
             write_maps(created.pid, plan.userns)
         _limit(created.pid, plan.process)
-        if plan.userns.new:
+        if late:
             _send(channel, MAPPED)
-        userns_fd = os.open(f"/proc/{created.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC) if plan.userns.uid_map else -1
+        userns_fd = -1
+        if plan.userns.uid_map and not plan.host_inside:
+            userns_fd = os.open(f"/proc/{created.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         trees = Trees(plan.userns, self.staging, userns_fd)
         try:
             if not plan.host_inside:
@@ -237,7 +248,7 @@ def start_error(data: bytes, process: ProcessPlan) -> PycontainError:
     """Return the error in a message that came instead of the end of file after START."""
     if data[:1] == EXEC_FAILED and len(data) == 9:
         _, number, step = struct.unpack("=cii", data)
-        return exec_error(process, number, step)
+        return exec_error(process.argv[0], process.paths, number, step)
     if data[:1] == FAILED:
         return from_fields(decode(data))
     return StageError("init said something that is no message", stage="init")
@@ -262,6 +273,7 @@ def abandon(created: Created) -> None:
 def wait(created: Created) -> tuple[int, int]:
     """Wait until init ends and return ``(exit code, signal)``; by a signal the code is 128 + its number."""
     result = _sys.waitid_pidfd(created.pidfd, WEXITED)
+    os.close(created.pidfd)
     assert result is not None
     _, code, status = result
     return (status, 0) if code == CLD_EXITED else (128 + status, status)

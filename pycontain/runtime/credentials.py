@@ -8,6 +8,10 @@ import os
 from pycontain.errors import ExecError, SpecError, StageError
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import (
+    FINISH_CAPABILITIES,
+    FINISH_CLOSE,
+    FINISH_SECCOMP,
+    FINISH_SIGNALS,
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,
     PR_CAP_AMBIENT_RAISE,
@@ -17,6 +21,7 @@ from pycontain.kernel.constants import (
     PR_SET_KEEPCAPS,
     PR_SET_NO_NEW_PRIVS,
 )
+from pycontain.plan.capabilities import SYS_ADMIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +31,12 @@ if TYPE_CHECKING:
 
 SIGKILL = 9
 CAPABILITIES = 64
+_FINISH_STEPS = {
+    FINISH_SIGNALS: "reset signals",
+    FINISH_CLOSE: "close descriptors",
+    FINISH_SECCOMP: "load the seccomp filter",
+    FINISH_CAPABILITIES: "drop capabilities under the seccomp filter",
+}
 
 
 def become(process: ProcessPlan, procfs: int | None) -> None:
@@ -48,6 +59,12 @@ def become(process: ProcessPlan, procfs: int | None) -> None:
 def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
     """Execute the program; on failure the channel gets the reason and the process exits."""
     keep = tuple(range(3, 3 + process.preserve_fds))
+    sets = process.capabilities
+    late = (
+        None
+        if process.no_new_privileges or process.seccomp is None
+        else (sets.effective, sets.permitted, sets.inheritable)
+    )
     _sys.finish(
         [os.fsencode(word) for word in process.argv],
         [os.fsencode(word) for word in process.env],
@@ -57,24 +74,28 @@ def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
         process.seccomp,
         process.seccomp_flags,
         SIGKILL if tied else 0,
+        late,
     )
 
 
-def exec_error(process: ProcessPlan, number: int, step: int) -> ExecError:
+def exec_error(program: str, paths: tuple[str, ...], number: int, step: int) -> ExecError:
     """Return the error for finish()'s record: errno, and the index of the path or a negative step.
 
     The texts follow docker's, which programs match on; the exit codes are those of shells: 127 not found, 126 else.
     """
-    program = process.argv[0]
-    if step < 0 or step >= len(process.paths):
-        what = {-1: "reset signals", -2: "close descriptors", -3: "load the seccomp filter"}.get(step, "finish")
-        hint = "the profile needs CAP_SYS_ADMIN or no-new-privileges" if step == -3 and number == errno.EACCES else ""
-        return ExecError(f"{what}: {os.strerror(number)}", hint=hint)
-    path = process.paths[step]
+    if step < 0 or step >= len(paths):
+        what = _FINISH_STEPS.get(step, "finish")
+        hint = "without no-new-privileges the profile must allow capset" if step == FINISH_CAPABILITIES else ""
+        return ExecError(f"{what}: {os.strerror(number).lower()}", hint=hint)
+    path = paths[step]
     if number in (errno.ENOENT, errno.ENOTDIR):
         if "/" not in program:
-            where = ", ".join(candidate.rpartition("/")[0] for candidate in process.paths)
-            return ExecError(f"{program}: executable file not found in $PATH", hint=f"looked in {where}", exit_code=127)
+            where = ", ".join(candidate.rpartition("/")[0] for candidate in paths)
+            return ExecError(
+                f"{program or repr(program)}: executable file not found in $PATH",
+                hint=f"looked in {where}",
+                exit_code=127,
+            )
         return ExecError(
             f"{program}: no such file or directory",
             hint="if the file is there, its interpreter (#! line or dynamic loader) is missing in the container",
@@ -149,7 +170,8 @@ def _change_ids(process: ProcessPlan) -> None:
                 break  # the first number that this kernel does not know
     _sys.prctl(PR_SET_KEEPCAPS, 1)
     try:
-        _set_groups(process)
+        if process.groups is not None:
+            os.setgroups(process.groups)
         os.setresgid(process.gid, process.gid, process.gid)
         os.setresuid(process.uid, process.uid, process.uid)
     except OSError as error:
@@ -161,19 +183,11 @@ def _change_ids(process: ProcessPlan) -> None:
             errno=error.errno or 0,
         ) from error
     _sys.prctl(PR_SET_KEEPCAPS, 0)
-    _sys.capset(sets.effective, sets.permitted, sets.inheritable)
+    # Without no_new_privs a filter needs CAP_SYS_ADMIN to be loaded: finish() takes it away after that.
+    extra = 0 if process.no_new_privileges or process.seccomp is None else 1 << SYS_ADMIN
+    _sys.capset(sets.effective | extra, sets.permitted | extra, sets.inheritable)
     _sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     for number in range(CAPABILITIES):
         if sets.ambient >> number & 1:
             _sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number)
     _sys.prctl(PR_SET_DUMPABLE, 0)
-
-
-def _set_groups(process: ProcessPlan) -> None:
-    try:
-        os.setgroups(process.groups)
-    except PermissionError:
-        # setgroups is denied in a user namespace that its owner made without privilege (user_namespaces(7)); the
-        # inherited groups then mean nothing inside, and asking for some is an error.
-        if process.groups:
-            raise

@@ -16,6 +16,8 @@ from pycontain.plan.namespaces import CLONE_FLAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from pycontain.plan.namespaces import Namespaces
 
 _PID = "=i"
@@ -40,15 +42,16 @@ def open_joined(spaces: Namespaces) -> tuple[tuple[int, int], ...]:
     return tuple(opened)
 
 
-def enter(spaces: Namespaces, joined: tuple[tuple[int, int], ...], cgroup_fd: int, report_fd: int) -> None:
+def enter(spaces: Namespaces, joined: tuple[tuple[int, int], ...], report_fd: int, *, users_first: bool) -> None:
     """Join, set the clocks, make init and exit; returns only in init.
 
-    ``report_fd`` gets init's process id as the runtime sees it.
+    ``report_fd`` gets init's process id as the runtime sees it. ``users_first``: this process is in the container's
+    user namespace already.
     """
     for fd, flag in joined:
         _sys.setns(fd, flag)
         os.close(fd)
-    flags = spaces.clone
+    flags = spaces.clone & ~CLONE_NEWUSER if users_first else spaces.clone
     if flags & CLONE_NEWTIME:
         _sys.unshare(CLONE_NEWTIME)
         flags &= ~CLONE_NEWTIME
@@ -57,11 +60,16 @@ def enter(spaces: Namespaces, joined: tuple[tuple[int, int], ...], cgroup_fd: in
         # what has just been joined gave every capability in that namespace, to an id that means nothing there
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
-    pid, _ = _sys.clone3(flags | CLONE_PARENT, cgroup_fd, 0)
+    pid, _ = _sys.clone3(flags | CLONE_PARENT, -1, 0)
     if pid == 0:
         os.close(report_fd)
         return
-    os.write(report_fd, struct.pack(_PID, pid))
+    report_pid(report_fd, pid)
+
+
+def report_pid(fd: int, pid: int) -> NoReturn:
+    """Tell the runtime the process id of the one that goes on, and exit."""
+    os.write(fd, struct.pack(_PID, pid))
     os._exit(0)
 
 

@@ -17,7 +17,6 @@ from pycontain.kernel.constants import (
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
 )
-from pycontain.plan.facts import USERNS_HOST
 from pycontain.runtime import credentials, seal
 from pycontain.runtime.channel import MAPPED, READY, START, TREES, Channel
 from pycontain.runtime.inside import APPLIERS, Inside
@@ -59,6 +58,20 @@ def main(
         report(channel, error)
 
 
+def take_ids(channel: Channel) -> None:
+    """Become root of the new user namespace once its maps are written."""
+    channel.receive(MAPPED)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
+def install_terminal(slave: int) -> None:
+    """Make a terminal the controlling one of this session, and standard input, output and error."""
+    _sys.tty_make_controlling(slave)
+    for number in range(3):
+        os.dup2(slave, number, inheritable=True)
+
+
 def report(channel: Channel, error: BaseException) -> NoReturn:
     """Tell the maker what failed, and exit."""
     try:
@@ -88,11 +101,8 @@ def _place(error: BaseException) -> str:
 def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], staging: str, tied: bool) -> NoReturn:
     if tied:
         _sys.prctl(PR_SET_PDEATHSIG, SIGKILL)
-    if plan.userns.new:
-        channel.receive(MAPPED)
-    if plan.userns.kind != USERNS_HOST:
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
+    if plan.userns.new and not plan.users_first:
+        take_ids(channel)
     _sys.prctl(PR_SET_DUMPABLE, 0)
     os.umask(0)
     os.setsid()
@@ -112,7 +122,10 @@ def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], 
     for op in plan.init:
         if op not in early:
             _apply(inside, op)
-    stdio.install() if inside.terminal < 0 else inside.install_terminal()
+    if inside.terminal >= 0:
+        install_terminal(inside.terminal)
+    else:
+        stdio.install()
     credentials.become(plan.process, inside.procfs if plan.process.apparmor or plan.process.selinux else None)
     channel.send(READY, tuple(inside.log))
     channel.receive(START)

@@ -87,12 +87,6 @@ class Inside:
         """Attach a detached tree on the file or directory that ``target`` (O_PATH) is."""
         _sys.move_mount(tree, "", target, "", _MOVE)
 
-    def install_terminal(self) -> None:
-        """Make the terminal the controlling one and standard input, output and error."""
-        _sys.tty_make_controlling(self.terminal)
-        for number in range(3):
-            os.dup2(self.terminal, number, inheritable=True)
-
 
 # The function that applies an op, by the op's class.
 APPLIERS: dict[type[Op], Callable[[Inside, Any], None]] = {}
@@ -163,15 +157,9 @@ def _attach(inside: Inside, op: Attach) -> None:
 
 @_applies(Console)
 def _console(inside: Inside, op: Console) -> None:
-    pts = rootpath.open_path(inside.root, "/dev/pts", os.O_DIRECTORY)
-    if _sys.fstatfs_type(pts) != DEVPTS_SUPER_MAGIC:
-        raise StageError("/dev/pts is not a devpts: a terminal needs one", stage="init", op="Console")
-    master, slave = _sys.openpty_at(pts)
-    os.close(pts)
+    master, slave = open_terminal(inside.root, inside.plan.process.uid)
     if op.rows and op.columns:
         _sys.tty_set_size(slave, op.rows, op.columns)
-    process = inside.plan.process
-    os.fchown(slave, process.uid, -1)
     target = rootpath.make_mount_point(inside.root, "/dev/console", directory=False, links=False)
     tree = _sys.open_tree(slave, "", _CLONE | AT_EMPTY_PATH)
     inside.move(tree, target)
@@ -180,6 +168,19 @@ def _console(inside: Inside, op: Console) -> None:
     inside.channel.send(TERMINAL, (), (master,))
     os.close(master)
     inside.terminal = slave
+
+
+def open_terminal(root: int, uid: int) -> tuple[int, int]:
+    """Return (master, slave) of a new pseudo-terminal of the container's devpts, owned by one of its users."""
+    pts = rootpath.open_path(root, "/dev/pts", os.O_DIRECTORY)
+    try:
+        if _sys.fstatfs_type(pts) != DEVPTS_SUPER_MAGIC:
+            raise StageError("/dev/pts is not a devpts: a terminal needs one", stage="init", op="Console")
+        master, slave = _sys.openpty_at(pts)
+    finally:
+        os.close(pts)
+    os.fchown(slave, uid, -1)
+    return master, slave
 
 
 @_applies(MaskPaths)

@@ -6,7 +6,8 @@ after which nothing of what it names exists (upper layers on disk keep an intent
 
 Kinds: ``cgroup PATH`` (absolute directory), ``process PID START`` (start time in clock ticks, proc_pid_stat(5) field
 22), ``directory PATH`` (made by us, removed with all below), ``userns BASE`` (claimed range), ``name NAME``,
-``scope NAME`` (systemd unit).
+``scope NAME`` (systemd unit), ``idmap UIDS GIDS`` (the maps of an ordinary user's container, whose files only root of
+such a namespace can remove).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ DIRECTORY = "directory"
 USERNS = "userns"
 NAME = "name"
 SCOPE = "scope"
+IDMAP = "idmap"
 
 
 class Journal:
@@ -40,14 +42,15 @@ class Journal:
         )
         data = os.fsencode(line + "\n")
         try:
-            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
+                _drop_torn(fd)
                 if os.write(fd, data) != len(data):
                     raise StoreError(f"write {self.path}: file system full", hint="free space there")
             finally:
                 os.close(fd)
         except OSError as error:
-            raise StoreError(f"write {self.path}: {error.strerror}") from error
+            raise StoreError(f"write {self.path}: {(error.strerror or '').lower()}") from error
 
     def load(self) -> list[tuple[str, ...]]:
         """Return the intents, oldest first; a torn last line (a killed writer) is not an intent and is left out."""
@@ -58,6 +61,13 @@ class Journal:
             return []
         lines = data.split(b"\n")[:-1]
         return [tuple(_unescape(word) for word in os.fsdecode(line).split("\t")) for line in lines]
+
+
+def _drop_torn(fd: int) -> None:
+    """Cut off a last line without its end: the next intent must not become part of what a killed writer left."""
+    size = os.lseek(fd, 0, os.SEEK_END)
+    if size and os.pread(fd, 1, size - 1) != b"\n":
+        os.ftruncate(fd, os.pread(fd, size, 0).rfind(b"\n") + 1)
 
 
 def _unescape(word: str) -> str:

@@ -10,16 +10,19 @@ import time
 from pycontain.cgroups import tree
 from pycontain.errors import HostError, StoreError
 from pycontain.kernel import _sys
-from pycontain.runtime import idranges, journal, processes
+from pycontain.kernel.constants import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV
+from pycontain.runtime import idmap, idranges, journal, processes
 from pycontain.runtime.settings import USERNS_CLAIMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pycontain.plan.facts import UserNamespace
     from pycontain.runtime.state import Entry
 
 SIGKILL = 9
 GONE_WITHIN_S = 10.0
 EMPTY_WITHIN_S = 5.0
+_STAY = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
 
 
 def undo(entry: Entry) -> None:
@@ -29,18 +32,41 @@ def undo(entry: Entry) -> None:
         HostError: a process does not die, or a cgroup does not go; the rest is done, and a second call goes on.
         StoreError: a directory cannot be removed.
     """
-    intents = entry.journal.load()
-    kill(entry, intents)
-    for kind, *words in reversed(intents):
-        if kind == journal.DIRECTORY:
-            remove_tree(words[0])
-        elif kind == journal.USERNS:
-            idranges.release(USERNS_CLAIMS, int(words[0]), entry.directory)
-    tree.remove([words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP], EMPTY_WITHIN_S)
+    intents = undo_made(entry)
     for kind, *words in intents:
         if kind == journal.NAME:
             entry.store.release_name(words[0], entry.id)
     remove_tree(entry.directory)
+
+
+def undo_made(entry: Entry) -> list[tuple[str, ...]]:
+    """Remove everything that the journal names but the container itself, and return the journal's intents."""
+    intents = entry.journal.load()
+    kill(entry, intents)
+    users = None
+    for kind, *words in intents:
+        if kind == journal.IDMAP:
+            users = idmap.from_text(words[0], words[1])
+    for kind, *words in reversed(intents):
+        if kind == journal.DIRECTORY:
+            remove_tree(words[0], users)
+        elif kind == journal.USERNS:
+            idranges.release(USERNS_CLAIMS, int(words[0]), entry.directory)
+    cgroups = [words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP]
+    tree.remove(cgroups, EMPTY_WITHIN_S)
+    for path in {os.path.dirname(path) for path in cgroups}:
+        _remove_shared(path)
+    return intents
+
+
+def _remove_shared(path: str) -> None:
+    """Remove the cgroup above all containers and that of the monitors, if nobody is left in them."""
+    try:
+        for child in (f"{path}/monitors", path):
+            if os.path.isdir(child):
+                os.rmdir(child)
+    except OSError:
+        pass  # others are in it; whoever makes the next container makes it again
 
 
 def kill(entry: Entry, intents: list[tuple[str, ...]] | None = None) -> None:
@@ -97,8 +123,13 @@ def _kill_cgroup(path: str) -> None:
         os.close(fd)
 
 
-def remove_tree(path: str) -> None:
-    """Remove a directory with all below it, by descriptor, never following a link; one that is gone is no error.
+def remove_tree(path: str, users: UserNamespace | None = None) -> None:
+    """Remove a directory with all below it, by descriptor; one that is gone is no error.
+
+    ``users``: the maps of the container whose files these are; what this user may not remove, root of such a user
+    namespace may.
+
+    Never follows a link and never enters a mount: what is mounted somewhere below is not ours to remove.
 
     Raises:
         StoreError: something in it cannot be removed.
@@ -109,9 +140,15 @@ def remove_tree(path: str) -> None:
     except FileNotFoundError:
         return
     try:
-        _remove_entry(fd, name)
+        try:
+            _remove_entry(fd, name)
+        except PermissionError:
+            if users is None or not idmap.run_inside(users, lambda: _remove_entry(fd, name)):
+                raise
     except OSError as error:
-        raise StoreError(f"remove {path}: {(error.strerror or '').lower()}", hint="pycontain prune tries again") from error
+        raise StoreError(
+            f"remove {path}: {(error.strerror or '').lower()}", hint="pycontain prune tries again"
+        ) from error
     finally:
         os.close(fd)
 
@@ -127,7 +164,7 @@ def _remove_entry(parent: int, name: str) -> None:
     # work directories of an overlay have mode 0, and a rootless container's directories may be closed to their owner
     if status.st_mode & 0o700 != 0o700:
         os.chmod(name, 0o700, dir_fd=parent)
-    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    fd = _sys.openat2(parent, name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0, _STAY)
     try:
         for child in os.listdir(fd):
             _remove_entry(fd, child)

@@ -33,15 +33,22 @@ CREATED = "created"
 RUNNING = "running"
 PAUSED = "paused"
 STOPPED = "stopped"
+STATUSES = (CREATING, CREATED, RUNNING, PAUSED, STOPPED)
 
 DIRECT = "direct"
 MONITORED = "monitored"
 
 
+# What a declared type of State is in a file that was read: JSON has no tuples.
+_STORED_AS: dict[str, type] = {"str": str, "int": int, "bool": bool, "dict": dict, "tuple": list}
+
+
 class State(Record):
     """The state file of one container. Times are nanoseconds since the epoch, 0 when not yet.
 
-    ``status`` is what was last written: :meth:`Entry.status` says what is true now.
+    ``status`` is what was last written: :meth:`Entry.status` says what is true now. ``cgroup`` is
+    cgroups.cgroup.CgroupPaths as a dict. ``monitor_pid`` is the process that attends to the container: its monitor, or
+    the command that runs it directly.
     """
 
     id: str
@@ -55,8 +62,9 @@ class State(Record):
     pid_start: int = 0
     monitor_pid: int = 0
     monitor_start: int = 0
-    cgroup: str = ""
+    cgroup: dict[str, Any] = {}  # noqa: RUF012
     root: str = ""
+    root_source: dict[str, Any] = {}  # noqa: RUF012
     command: tuple[str, ...] = ()
     userns: dict[str, Any] = {}  # noqa: RUF012  (records are never mutated)
     options: dict[str, Any] = {}  # noqa: RUF012
@@ -100,19 +108,25 @@ class Entry:
         """
         path = f"{self.directory}/state.json"
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8", errors="backslashreplace") as file:
                 text = file.read()
         except FileNotFoundError:
             raise NotFound(f"container {self.id[:12]} does not exist") from None
         hint = "remove it: pycontain rm -f " + self.id[:12]
         try:
-            document = lean_json.loads(text, source=path)
+            document = lean_json.loads(text, source=path, surrogates=True)
         except PycontainError as error:
             raise StoreError(f"damaged state: {error}", hint=hint) from error
         if not isinstance(document, dict) or document.get("version") != VERSION:
             raise StoreError(f"{path}: state of another version of pycontain", hint=hint)
+        for name, value in document.items():
+            declared = State._fields.get(name, "").partition("[")[0]
+            if declared and type(value) is not _STORED_AS[declared]:
+                raise StoreError(f"damaged state: {path}: {name}: not {declared}", hint=hint)
         for field in ("command", "notes"):
             document[field] = tuple(document.get(field, ()))
+        if document.get("status", CREATING) not in STATUSES:
+            raise StoreError(f"damaged state: {path}: status {document['status']!r}", hint=hint)
         try:
             return State(**document)
         except TypeError as error:
@@ -124,13 +138,16 @@ class Entry:
         Raises:
             StoreError: it cannot be written; the former file is untouched.
         """
-        self.write_file("state.json", lean_json.dumps(state.asdict()))
+        self.write_file("state.json", lean_json.dumps(state.asdict(), surrogates=True))
 
     def write_file(self, name: str, text: str, mode: int = 0o600) -> str:
         """Write a file of the container's directory by rename and return its path."""
+        return self.write_bytes(name, text.encode("utf-8", "surrogateescape"), mode)
+
+    def write_bytes(self, name: str, data: bytes, mode: int = 0o600) -> str:
+        """Write a file of the container's directory by rename and return its path."""
         path = f"{self.directory}/{name}"
         temporary = f"{path}.new"
-        data = text.encode("utf-8", "surrogateescape")
         try:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
             try:
@@ -141,7 +158,7 @@ class Entry:
                 os.close(fd)
             os.rename(temporary, path)
         except OSError as error:
-            raise StoreError(f"write {path}: {error.strerror}") from error
+            raise StoreError(f"write {path}: {(error.strerror or '').lower()}") from error
         return path
 
     def status(self, state: State) -> str:
@@ -186,6 +203,14 @@ class Lock:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
             self.forget()
 
+    def unlock(self) -> None:
+        """Let others have the lock until :meth:`relock`."""
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def relock(self) -> None:
+        """Take the lock again; the container may have been removed meanwhile."""
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+
     def forget(self) -> None:
         """Close this process's copy of the descriptor and leave the lock to the process that forked us."""
         if self._fd >= 0:
@@ -207,12 +232,18 @@ class Store:
         Raises:
             StoreError: they cannot be made, or belong to somebody else.
         """
-        for path in (self.settings.state, self.containers, self.names):
+        for path in (self.settings.state, self.settings.data, self.containers, self.names):
             try:
-                os.makedirs(path, 0o700, exist_ok=True)
+                if not os.path.isdir(path):
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    os.mkdir(path, 0o700)
                 owner = os.stat(path).st_uid
+            except FileExistsError:
+                continue  # made by another command at the same moment
             except OSError as error:
-                raise StoreError(f"create {path}: {error.strerror}", hint="choose another place: --root DIR") from error
+                raise StoreError(
+                    f"create {path}: {(error.strerror or '').lower()}", hint="choose another place: --root DIR"
+                ) from error
             if owner != os.geteuid():
                 raise StoreError(
                     f"{path}: belongs to user {owner}, not to this one ({os.geteuid()})", hint="set XDG_RUNTIME_DIR"

@@ -17,6 +17,7 @@ from pycontain.kernel.constants import (
     AT_FDCWD,
     AT_RECURSIVE,
     CLONE_NEWNS,
+    MNT_DETACH,
     MOUNT_ATTR_IDMAP,
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOEXEC,
@@ -27,9 +28,10 @@ from pycontain.kernel.constants import (
     MS_SLAVE,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
+    WEXITED,
 )
 from pycontain.plan.capabilities import SYS_ADMIN
-from pycontain.plan.ops import DevTree, MaskLayer, OpenTree, Overlay
+from pycontain.plan.ops import DevTree, MaskLayer, OpenDirectory, OpenTree, Overlay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +54,14 @@ def enter_private_mounts() -> None:
     _sys.unshare(CLONE_NEWNS)
 
 
+def _hint(op: Op, error: OSError) -> str:
+    if isinstance(op, Overlay) and error.errno == errno.EINVAL:
+        return "overlays can be stacked two deep at most: a container in a container needs its root on a volume"
+    if isinstance(op, OpenTree) and error.errno == errno.ENOENT:
+        return f"is {op.source} there?"
+    return ""
+
+
 class Trees:
     """The trees of one container by name. Close with :meth:`close`, or hand the descriptors over.
 
@@ -64,6 +74,7 @@ class Trees:
         self._userns = userns
         self._staging = staging
         self.fds: dict[str, int] = {}
+        self.attached: set[str] = set()
         self._stage = -1
 
     def make(self, ops: tuple[Op, ...]) -> None:
@@ -78,9 +89,13 @@ class Trees:
             self._make(tree)
         # from here on nothing that we attach can reach the host, and what the host mounts still reaches us
         _sys.mount(None, "/", None, MS_REC | MS_SLAVE, None)
-        for op in ops:
+        overlays = [index for index, op in enumerate(ops) if isinstance(op, Overlay)]
+        for index, op in enumerate(ops):
             if op not in shared:
                 self._make(op)
+            if overlays and index == overlays[-1]:
+                # before any bind is cloned: the layers must not be part of what it shows
+                self._drop_stage()
 
     def _make(self, op: Op) -> None:
         try:
@@ -92,6 +107,7 @@ class Trees:
                 op=type(op).__name__,
                 spec_path=op.spec_path,
                 errno=error.errno or 0,
+                hint=_hint(op, error),
             ) from error
 
     def owner(self, uid: int, gid: int) -> tuple[int, int]:
@@ -104,13 +120,20 @@ class Trees:
         for fd in self.fds.values():
             os.close(fd)
         self.fds.clear()
+        self._drop_stage()
+
+    def _drop_stage(self) -> None:
+        """Detach what was attached for the overlays: each has its own hold on its layers."""
         if self._stage >= 0:
+            _sys.umount2(self._staging, MNT_DETACH)
             os.close(self._stage)
             self._stage = -1
 
     def attach_for_overlay(self, name: str) -> str:
         """Attach a tree in this mount namespace and return a path to it: kernels before 6.5 take no detached lower."""
         fd = self.fds[name]
+        if name in self.attached:
+            return f"/proc/self/fd/{fd}"
         stage = self._open_stage()
         os.mkdir(name, 0o755, dir_fd=stage)
         _sys.move_mount(fd, "", stage, name, MOVE_MOUNT_F_EMPTY_PATH)
@@ -128,6 +151,9 @@ class Trees:
         return self._stage
 
 
+_CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+SOCK_SEQPACKET = 5
+
 # The function that makes an op's tree, by the op's class.
 MAKERS: dict[type[Op], Callable[[Trees, Any], None]] = {}
 
@@ -143,7 +169,10 @@ def _makes(kind: type[T]) -> Callable[[Callable[[Trees, T], None]], Callable[[Tr
 @_makes(OpenTree)
 def _open_tree(trees: Trees, op: OpenTree) -> None:
     recursive = AT_RECURSIVE if op.recursive else 0
-    fd = _sys.open_tree(AT_FDCWD, op.source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive)
+    if op.inside_pid:
+        fd = _open_tree_of(op.inside_pid, op.source, recursive)
+    else:
+        fd = _sys.open_tree(AT_FDCWD, op.source, _CLONE | recursive)
     try:
         if op.idmap:
             _shift_owners(trees, op, fd)
@@ -151,13 +180,45 @@ def _open_tree(trees: Trees, op: OpenTree) -> None:
             _sys.mount_setattr(fd, "", AT_EMPTY_PATH, attr_set=op.attr_set, attr_clr=op.attr_clr)
         if op.tree_set or op.tree_clr:
             _sys.mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=op.tree_set, attr_clr=op.tree_clr)
-        for value in op.propagation:
-            deep = AT_RECURSIVE if value & MS_REC else 0
-            _sys.mount_setattr(fd, "", AT_EMPTY_PATH | deep, propagation=value & ~MS_REC)
+        if op.propagation:
+            deep = AT_RECURSIVE if op.propagation & MS_REC else 0
+            _sys.mount_setattr(fd, "", AT_EMPTY_PATH | deep, propagation=op.propagation & ~MS_REC)
     except BaseException:
         os.close(fd)
         raise
     trees.fds[op.name] = fd
+
+
+def _open_tree_of(pid: int, source: str, recursive: int) -> int:
+    """Clone a mount of another container: only from inside its mount namespace is that allowed."""
+    ours, theirs = _sys.socketpair(SOCK_SEQPACKET)
+    child, pidfd = _sys.clone3(0)
+    if child == 0:
+        try:
+            namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            _sys.setns(namespace, CLONE_NEWNS)
+            _sys.sendmsg(theirs, b"T", (_sys.open_tree(AT_FDCWD, source, _CLONE | recursive),))
+        except OSError as error:
+            _sys.sendmsg(theirs, str(error.errno).encode())
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    try:
+        data, fds, _ = _sys.recvmsg(ours, 64, 1)
+    finally:
+        os.close(ours)
+        _sys.waitid_pidfd(pidfd, WEXITED)
+        os.close(pidfd)
+    if not fds:
+        number = int(data or errno.ECHILD)
+        raise OSError(number, os.strerror(number), source)
+    return fds[0]
+
+
+@_makes(OpenDirectory)
+def _open_directory(trees: Trees, op: OpenDirectory) -> None:
+    trees.fds[op.name] = os.open(op.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    trees.attached.add(op.name)
 
 
 def _shift_owners(trees: Trees, op: OpenTree, fd: int) -> None:
@@ -192,9 +253,10 @@ def _overlay(trees: Trees, op: Overlay) -> None:
     if not op.upper and len(lowers) == 1:
         lowers.append(trees.empty_lower())
     options = [("lowerdir", ":".join(lowers))]
-    if op.upper:
+    upper, work = _layers_in_memory(trees, op) if op.memory_bytes else (op.upper, op.work)
+    if upper:
         # What a layer holds is lost with the state at the next boot: nothing is gained by syncing it.
-        options += [("upperdir", op.upper), ("workdir", op.work), ("volatile", ""), ("index", "off")]
+        options += [("upperdir", upper), ("workdir", work), ("volatile", ""), ("index", "off")]
     if op.userxattr:
         options.append(("userxattr", ""))
     if not op.public_only:
@@ -202,6 +264,19 @@ def _overlay(trees: Trees, op: Overlay) -> None:
         return
     with _Nobody():
         trees.fds[op.name] = _new("overlay", "pycontain", tuple(options), MOUNT_ATTR_RDONLY)
+
+
+def _layers_in_memory(trees: Trees, op: Overlay) -> tuple[str, str]:
+    """Make a tmpfs for upper and work, the former with the mode and owner of the directory that it stands for."""
+    name = f"{op.name}.memory"
+    trees.fds[name] = _new("tmpfs", "pycontain", (("mode", "0755"), ("size", str(op.memory_bytes))))
+    path = trees.attach_for_overlay(name)
+    status = os.stat(op.upper)
+    for directory in ("upper", "work"):
+        os.mkdir(f"{path}/{directory}")
+    os.chmod(f"{path}/upper", stat.S_IMODE(status.st_mode))
+    os.chown(f"{path}/upper", status.st_uid, status.st_gid)
+    return f"{path}/upper", f"{path}/work"
 
 
 class _Nobody:
@@ -227,7 +302,7 @@ def _mask_layer(trees: Trees, op: MaskLayer) -> None:
     uid, gid = trees.owner(0, 0)
     if op.directory:
         os.makedirs(op.directory, 0o755, exist_ok=True)
-        fd = _sys.open_tree(AT_FDCWD, op.directory, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
+        fd = _sys.open_tree(AT_FDCWD, op.directory, _CLONE)
     else:
         options = (("mode", "0755"), ("size", "1m"), ("uid", str(uid)), ("gid", str(gid)))
         fd = _new("tmpfs", "pycontain", options)
@@ -244,6 +319,8 @@ def _mask_layer(trees: Trees, op: MaskLayer) -> None:
             os.setxattr(directory, attribute, b"y")
             os.close(directory)
             os.close(parent)
+        for path, target in op.links:
+            os.symlink(target, path.strip("/"), dir_fd=root)
         for path in op.absent:
             parent, name = _parent(root, path, uid, gid)
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)

@@ -146,10 +146,10 @@ _SUPERBLOCK = (
 class MountFlags(Record):
     """What a list of options comes to.
 
-    ``set`` and ``clear`` are MS_* flags asked for and taken back in words, without MS_BIND and MS_REC, which are ``bind``
-    and ``recursive``. ``attr_set`` and ``attr_clr`` are their per-mount part as MOUNT_ATTR_*; ``rec_attr_set`` and
-    ``rec_attr_clr`` are those of the words with r, for the whole tree (AT_RECURSIVE). ``propagation`` is one MS_* value
-    with MS_REC where recursive, or 0. ``data`` are the words for the filesystem.
+    ``set`` and ``clear`` are MS_* flags asked for and taken back in words, without MS_BIND and MS_REC, which are
+    ``bind`` and ``recursive``. ``attr_set`` and ``attr_clr`` are their per-mount part as MOUNT_ATTR_*;
+    ``rec_attr_set`` and ``rec_attr_clr`` are those of the words with r, for the whole tree (AT_RECURSIVE).
+    ``propagation`` is one MS_* value with MS_REC where recursive, or 0. ``data`` are the words for the filesystem.
 
     ``implied_clr`` is what a bind mount loses because the options name other flags: without any flag it keeps those of
     its source, with one whatever is not named is off. In a user namespace the source's flags may be locked: there, what

@@ -181,10 +181,10 @@ DEVICE_RULE = Table(
     resources.DeviceRule,
     (
         ("allow", "allow", BOOLEAN, REQUIRED),
-        ("type", "type", Choice(("a", "c", "b"), may_be_absent=True), OPTIONAL),
+        ("type", "type", Choice(("a", "c", "b"), may_be_absent=True), ALWAYS),
         ("major", "major", INT64, OPTIONAL),
         ("minor", "minor", INT64, OPTIONAL),
-        ("access", "access", NAME, OPTIONAL),
+        ("access", "access", NAME, ALWAYS),
     ),
 )
 

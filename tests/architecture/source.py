@@ -18,8 +18,11 @@ When = Literal["start", "later", "types"]
 
 @dataclass(frozen=True)
 class Import:
-    """One imported module: ``start`` when the importing module is loaded, ``later`` in a function or after a failed
-    first choice, ``types`` for the type checker only."""
+    """One imported module, and when it is loaded.
+
+    ``start``: with the importing module; ``later``: in a function, or after a failed first choice; ``types``: never,
+    it is for the type checker.
+    """
 
     name: str
     line: int
@@ -48,7 +51,7 @@ class Module:
 
     @property
     def imports(self) -> tuple[Import, ...]:
-        """Return every import, in source order; a name imported from a package that is a module counts as that module."""
+        """Return every import in source order, ``from a import b`` as ``a:b`` (see :func:`module_of`)."""
         return tuple(_imports(self.tree.body, "start", self._package))
 
     @property

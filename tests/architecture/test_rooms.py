@@ -25,6 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "lean_json": set(),
     "": set(),
     "kernel": set(),
+    "reaper": set(),
     "spec": set(),
     "plan": {"spec"},
     "cgroups": {"kernel", "spec"},
@@ -35,7 +36,9 @@ ARROWS: dict[str, set[str]] = {
 }
 
 #: Single modules that a room may import although the room they lie in is closed to it, each with its reason.
-WINDOWS: dict[tuple[str, str], str] = {}
+WINDOWS: dict[tuple[str, str], str] = {
+    ("cli", "pycontain.runtime.settings"): "the command line makes the settings that every function of engine takes",
+}
 
 
 def wrong_arrows(modules: dict[str, Module]) -> list[str]:
@@ -49,7 +52,7 @@ def wrong_arrows(modules: dict[str, Module]) -> list[str]:
             target = module_of(item.name, modules)
             if target.partition(".")[0] != "pycontain":
                 continue
-            room = (target.split(".") + [""])[1]
+            room = [*target.split("."), ""][1]
             allowed = ARROWS[module.room] | FOUNDATION | {module.room}
             if room not in allowed and (module.room, target) not in WINDOWS:
                 found.append(f"{module.name}:{item.line} imports {target}: {module.room} -> {room}")
@@ -94,9 +97,7 @@ def test_every_import_of_ours_exists() -> None:
 
 def test_every_window_is_used() -> None:
     modules = package_modules()
-    seen = {
-        (module.room, module_of(item.name, modules)) for module in modules.values() for item in module.imports
-    }
+    seen = {(module.room, module_of(item.name, modules)) for module in modules.values() for item in module.imports}
     assert set(WINDOWS) - seen == set()
 
 

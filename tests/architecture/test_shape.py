@@ -35,7 +35,7 @@ def code_files() -> list[Path]:
 
 
 def long_functions(text: str, suffix: str) -> Iterator[str]:
-    """Yield ``name (lines)`` for each function that is too long; in C, a body is what stands between braces at the margin."""
+    """Yield ``name (lines)`` for each function that is too long; in C a body stands between braces at the margin."""
     if suffix == ".py":
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):

@@ -27,6 +27,7 @@ mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work $R || 
   echo "guest: no overlay" >/dev/console; echo 126 >"$JOB/rc"; sync; poweroff -f; }
 mount -t proc proc $R/proc
 mount -t sysfs sysfs $R/sys
+mount -t securityfs securityfs $R/sys/kernel/security 2>/dev/null
 mount -t devtmpfs dev $R/dev
 mkdir -p $R/dev/pts $R/dev/shm $R/dev/mqueue
 mount -t devpts -o newinstance,ptmxmode=0666,gid=5,mode=620 devpts $R/dev/pts

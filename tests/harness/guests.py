@@ -34,9 +34,14 @@ class GuestReport:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Append one line; a skip's text is its reason."""
         text = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-        line = {"test": report.nodeid, "when": report.when, "outcome": report.outcome, "text": text}
-        line["seconds"] = round(report.duration, 3)
-        line["output"] = "\n".join(f"-- {title}\n{content}" for title, content in report.sections)
+        line = {
+            "test": report.nodeid,
+            "when": report.when,
+            "outcome": report.outcome,
+            "text": text,
+            "seconds": round(report.duration, 3),
+            "output": "\n".join(f"-- {title}\n{content}" for title, content in report.sections),
+        }
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -57,7 +62,8 @@ def selection(guest: str) -> list[str]:
 
 def keep_marked(items: list[pytest.Item], guest: str) -> tuple[list[pytest.Item], list[pytest.Item]]:
     """Return ``items`` split into those that run in ``guest`` and the others."""
-    chosen, others = [], []
+    chosen: list[pytest.Item] = []
+    others: list[pytest.Item] = []
     for item in items:
         mark = item.get_closest_marker("guest")
         inside = mark is not None and (not mark.args or guest in mark.args)

@@ -5,9 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+#: Where in memory the directories of this run lie: tmpfs, where a test guest or a container has one.
+_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
+
+#: What the paths of all of them begin with.
+OWN_PREFIX = f"{_MEMORY}/pycontain-test-{os.getpid()}-"
 
 
 def rootfs(name: str) -> Path:
@@ -29,7 +37,7 @@ def rootfs(name: str) -> Path:
 
 
 def copy(source: Path, target: Path, owner: int | None = None) -> Path:
-    """Copy the tree ``source`` to the new directory ``target``, optionally handing all of it to uid and gid ``owner``."""
+    """Copy the tree ``source`` to the new directory ``target``, handing all of it to uid and gid ``owner`` if given."""
     subprocess.run(["cp", "-a", str(source), str(target)], check=True)
     if owner is not None:
         for directory, _, files in os.walk(target):
@@ -38,12 +46,13 @@ def copy(source: Path, target: Path, owner: int | None = None) -> Path:
     return target
 
 
-def memory_directory(prefix: str) -> Path:
-    """Return a new directory on tmpfs: an overlay's upper layer works there even where the disk is itself an overlay."""
-    import tempfile
+def memory_directory(prefix: str, on: str | None = None) -> Path:
+    """Return a new directory on tmpfs, or below the directory ``on``.
 
-    base = "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else None
-    path = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
+    On tmpfs an overlay's upper layer works even where the disk is itself an overlay.
+    """
+    base, _, own = OWN_PREFIX.rpartition("/")
+    path = Path(tempfile.mkdtemp(prefix=own + prefix, dir=on or base))
     path.chmod(0o755)
     return path
 

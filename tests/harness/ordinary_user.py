@@ -30,7 +30,7 @@ class OrdinaryUser:
 
     def __init__(self, *, subids: bool = False) -> None:
         self.uid = UID
-        self.base = memory_directory("pycontain-user-")
+        self.base = memory_directory("user-")
         self.home = self.base / "home"
         self.runtime_directory = self.base / "run"
         for directory in (self.home, self.runtime_directory):
@@ -99,7 +99,7 @@ class OrdinaryUser:
             for name in ("passwd", "group", "subuid", "subgid")
             if Path("/etc", name).exists()
         ]
-        closed = _closed_ancestor(REPOSITORY)
+        closed = closed_ancestor(REPOSITORY)
         if closed is not None:
             # the repository must stay at its path: the virtual environment names it
             there = shlex.quote(str(REPOSITORY))
@@ -114,7 +114,7 @@ class OrdinaryUser:
         return commands
 
 
-def _closed_ancestor(path: Path) -> Path | None:
+def closed_ancestor(path: Path) -> Path | None:
     """Return the highest directory above ``path`` that other users may not enter."""
     for directory in reversed([path, *path.parents]):
         if not directory.stat().st_mode & stat.S_IXOTH:

@@ -78,7 +78,7 @@ def _cgroup2(controller: str) -> bool:
 
 def _kernel(version: str) -> bool:
     def number(text: str) -> tuple[int, ...]:
-        return tuple(int(part) for part in text.split("-")[0].split("+")[0].split(".")[:2])
+        return tuple(int(part) for part in text.partition("-")[0].partition("+")[0].split(".")[:2])
 
     return number(platform.release()) >= number(version)
 

@@ -8,18 +8,33 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from harness import probe
 from harness.probe import requires
 
 TESTS = Path(__file__).parents[1]
 
 #: Put around each plant: prints what was new while it was there, then what is left after it was taken away.
 FRAME = """
-import json, os, subprocess, sys
+import json, os, subprocess, sys, time
 sys.path.insert(0, {tests!r})
 from harness import leaks
+
+group = f"{{sys.argv[1]}}/pycontain-selftest-{{os.getpid()}}"
+
+def run(*command):
+    return subprocess.check_output(command, text=True).strip()
+
+def orphan(command):
+    pid = int(run("bash", "-c", f"({{command}} >/dev/null 2>&1) & echo $!"))
+    time.sleep(0.3)  # until it is what it will be
+    return pid
+
+{prepare}
 before = leaks.take()
 {plant}
 planted = leaks.left_since(before, grace_s=0)
@@ -27,114 +42,83 @@ planted = leaks.left_since(before, grace_s=0)
 print(json.dumps([planted, leaks.left_since(before)]))
 """
 
-PRIVATE_RUN = "subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', '/run'], check=True); os.mkdir('/run/pycontain')"
+PRIVATE_RUN = "run('mount', '-t', 'tmpfs', 'tmpfs', '/run'); os.mkdir('/run/pycontain')"
 
-#: name: (needed of the host, prepared before the first picture, the plant, its removal, a word of the report)
+
+@dataclass(frozen=True)
+class Plant:
+    """A leak: statements that make it and take it away, and words of the line that must report it."""
+
+    plant: str
+    remove: str
+    report: str
+    prepare: str = ""
+    needs: tuple[str, ...] = ()
+
+
 PLANTS = {
-    "mount": (
-        (),
-        "",
-        "subprocess.run(['mount', '-t', 'tmpfs', 'planted', '/mnt'], check=True)",
-        "subprocess.run(['umount', '/mnt'], check=True)",
-        "mount: / /mnt",
-    ),
-    "child": (
-        (),
-        "",
-        "child = subprocess.Popen(['sleep', '60'])",
-        "child.kill(); child.wait()",
-        "process: pid",
-    ),
-    "orphan of the program": (
-        (),
-        "",
-        "orphan = int(subprocess.check_output("
-        "['bash', '-c', '(exec -a pycontain sleep 60 >/dev/null 2>&1) & echo $!']))",
-        "os.kill(orphan, 9)",
-        "pycontain 60",
-    ),
-    "cgroup": (
-        ("cgroup2",),
-        "group = f'{sys.argv[1]}/pycontain-selftest-{os.getpid()}'",
-        "os.mkdir(group)",
-        "os.rmdir(group)",
-        "cgroup: /",
-    ),
-    "process in a cgroup": (
-        ("cgroup2",),
-        "group = f'{sys.argv[1]}/pycontain-selftest-{os.getpid()}'; os.mkdir(group)",
-        "orphan = int(subprocess.check_output(['sh', '-c', 'sleep 60 >/dev/null 2>&1 & echo $!']))\n"
-        "open(group + '/cgroup.procs', 'w').write(str(orphan))",
-        "import time; os.kill(orphan, 9); time.sleep(0.3); os.rmdir(group)",
+    "mount": Plant("run('mount', '-t', 'tmpfs', 'planted', '/mnt')", "run('umount', '/mnt')", "mount: / /mnt"),
+    "child": Plant("child = subprocess.Popen(['sleep', '60'])", "child.kill(); child.wait()", "process: pid"),
+    "orphan of the program": Plant("pid = orphan('exec -a pycontain sleep 60')", "os.kill(pid, 9)", "pycontain 60"),
+    "cgroup": Plant("os.mkdir(group)", "os.rmdir(group)", "cgroup: /", needs=("cgroup2",)),
+    "process in a cgroup": Plant(
+        "pid = orphan('exec sleep 60'); open(group + '/cgroup.procs', 'w').write(str(pid))",
+        "os.kill(pid, 9); time.sleep(0.3); os.rmdir(group)",
         "(sleep)",
+        prepare="os.mkdir(group)",
+        needs=("cgroup2",),
     ),
-    "network namespace": (
-        (),
-        "",
-        "orphan = int(subprocess.check_output(['sh', '-c', 'unshare -n sleep 60 >/dev/null 2>&1 & echo $!']))\n"
-        "import time; time.sleep(0.3)",
-        "os.kill(orphan, 9)",
-        "namespace: net:[",
+    "network namespace": Plant("pid = orphan('exec unshare -n sleep 60')", "os.kill(pid, 9)", "namespace: net:["),
+    "pid namespace": Plant(
+        "pid = orphan('exec unshare -pf --kill-child sleep 60')", "os.kill(pid, 9)", "namespace: pid:["
     ),
-    "pid namespace": (
-        (),
-        "",
-        "orphan = int(subprocess.check_output("
-        "['sh', '-c', 'unshare -pf --kill-child sleep 60 >/dev/null 2>&1 & echo $!']))\n"
-        "import time; time.sleep(0.3)",
-        "os.kill(orphan, 9)",
-        "namespace: pid:[",
-    ),
-    "link": (
-        ("program:ip",),
-        "subprocess.run(['mount', '-t', 'sysfs', 'sysfs', '/sys'], check=True)",
-        "subprocess.run(['ip', 'link', 'add', 'planted0', 'type', 'veth', 'peer', 'planted1'], check=True)",
-        "subprocess.run(['ip', 'link', 'del', 'planted0'], check=True)",
+    "link": Plant(
+        "run('ip', 'link', 'add', 'planted0', 'type', 'veth', 'peer', 'planted1')",
+        "run('ip', 'link', 'del', 'planted0')",
         "link: planted1",
+        prepare="run('mount', '-t', 'sysfs', 'sysfs', '/sys')",
+        needs=("program:ip",),
     ),
-    "loop device": (
-        ("loop",),
-        "",
-        "open('/dev/shm/planted.img', 'wb').truncate(1 << 20)\n"
-        "loop = subprocess.check_output(['losetup', '-f', '--show', '/dev/shm/planted.img'], text=True).strip()",
-        "subprocess.run(['losetup', '-d', loop], check=True); os.unlink('/dev/shm/planted.img')",
+    "loop device": Plant(
+        "open(image, 'wb').truncate(1 << 20); loop = run('losetup', '-f', '--show', image)",
+        "run('losetup', '-d', loop); os.unlink(image)",
         "loop device: loop",
+        prepare="image = f'/dev/shm/planted-{os.getpid()}'",
+        needs=("loop",),
     ),
-    "claim of a user namespace": (
-        (),
-        PRIVATE_RUN,
+    "claim of a user namespace": Plant(
         "os.mkdir('/run/pycontain/userns'); open('/run/pycontain/userns/1000000', 'w').close()",
         "os.unlink('/run/pycontain/userns/1000000')",
         "file: /run/pycontain/userns/1000000",
+        prepare=PRIVATE_RUN,
     ),
-    "state directory": (
-        (),
-        PRIVATE_RUN,
+    "state directory": Plant(
         "os.makedirs('/run/pycontain/containers/' + 64 * 'a')",
         "os.rmdir('/run/pycontain/containers/' + 64 * 'a')",
         "file: /run/pycontain/containers/aaa",
+        prepare=PRIVATE_RUN,
     ),
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=requires("root", *row[0])) for name, row in PLANTS.items()])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=requires("root", *row.needs)) for name, row in PLANTS.items()]
+)
 def test_planted_leak_is_noticed(name: str) -> None:
-    _, prepare, plant, remove, word = PLANTS[name]
-    planted, left = _run(prepare, plant, remove)
-    assert any(word in line for line in planted), f"expected {word!r} in {planted}"
-    assert left == []
+    planted, left = _run(PLANTS[name])
+    assert any(PLANTS[name].report in line for line in planted), planted
+    assert [line for line in left if PLANTS[name].report in line] == []
 
 
 @requires("root")
 def test_nothing_is_found_where_nothing_was_planted() -> None:
-    assert _run("", "", "") == [[], []]
+    planted, left = _run(Plant("", "", ""))
+    # others may use this machine meanwhile, but nothing of theirs lasts in both pictures
+    assert set(planted) & set(left) == set()
 
 
-def _run(prepare: str, plant: str, remove: str) -> list[list[str]]:
-    from harness import probe
-
-    frame = FRAME.replace("before =", f"{prepare}\nbefore =")
-    script = frame.replace("{tests!r}", repr(str(TESTS))).replace("{plant}", plant).replace("{remove}", remove)
+def _run(row: Plant) -> list[list[str]]:
+    script = FRAME.format(tests=str(TESTS), prepare=row.prepare, plant=row.plant, remove=row.remove)
     done = subprocess.run(
         ["unshare", "-m", "-n", "-u", sys.executable, "-c", script, str(probe.cgroup2_mount())],
         capture_output=True,

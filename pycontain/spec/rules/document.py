@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from pycontain.errors import SpecError
 from pycontain.lean_json import quoted
-from pycontain.spec.hooks import Hooks
 from pycontain.spec.mount_options import MS_REMOUNT, parse_options
 from pycontain.spec.rules.linux import check_mappings
 from pycontain.spec.rules.rule import require
 from pycontain.spec.runtime import OCI_VERSION_MAX, OCI_VERSION_MIN
-from pycontain.spec.tables import HOOKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,16 +116,20 @@ def _idmap(spec: Spec, mount: Mount, flags: MountFlags, at: str) -> None:
 
 
 def _hooks(spec: Spec, path: str, warnings: list[str]) -> None:
-    if spec.hooks == _NO_HOOKS:
-        return
-    for name, key, _, _ in HOOKS.rows:
-        for index, hook in enumerate(getattr(spec.hooks, name)):
+    hooks = spec.hooks
+    for key, entries in (
+        ("prestart", hooks.prestart),
+        ("createRuntime", hooks.create_runtime),
+        ("createContainer", hooks.create_container),
+        ("startContainer", hooks.start_container),
+        ("poststart", hooks.poststart),
+        ("poststop", hooks.poststop),
+    ):
+        for index, hook in enumerate(entries):
             at = f"hooks.{key}[{index}]"
             require(hook.path.startswith("/"), f"{at}.path", f"{quoted(hook.path)} is not an absolute path")
             require(hook.timeout is None or hook.timeout > 0, f"{at}.timeout", f"{hook.timeout} is not above 0")
 
-
-_NO_HOOKS = Hooks()
 
 DOCUMENT_RULES: tuple[Rule, ...] = (
     ("B3", "ociVersion MUST be a semantic version that is supported", _version),

@@ -1,0 +1,154 @@
+"""What the two shapes of a run share: a container from options up to an init that is ready. [lean]"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pycontain import lean_json
+from pycontain.engine import assembly, generate, names
+from pycontain.engine import userns as users
+from pycontain.errors import Exists, HostError, UsageError
+from pycontain.runtime import processes, remove, state
+from pycontain.runtime.state import State, Store
+from pycontain.runtime.trees import IDMAP
+from pycontain.spec.decode import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pycontain.engine.assembly import Assembly
+    from pycontain.engine.generate import Prepared
+    from pycontain.engine.options import RunOptions
+    from pycontain.plan.plan import Plan
+    from pycontain.runtime.create import Created
+    from pycontain.runtime.init import Stdio
+    from pycontain.runtime.settings import Settings
+    from pycontain.runtime.state import Entry, Lock
+
+NAME_ATTEMPTS = 20
+# The compiled seccomp filter, for exec.
+FILTER = "seccomp.bpf"
+
+
+class Making:
+    """A container that is being made: its directory exists, its lock is held by this process.
+
+    Use as a context manager: when the block fails, everything made so far is undone.
+    """
+
+    def __init__(self, settings: Settings, options: RunOptions) -> None:
+        self.settings = settings
+        self.options = options
+        self.entry: Entry
+        self.lock: Lock
+        self.prepared: Prepared
+        self.assembly: Assembly
+        self._written: list[str] = []
+
+    def __enter__(self) -> Making:
+        self._check_user_files()
+        store = Store(self.settings)
+        store.prepare()
+        container_id = names.new_id()
+        for attempt in range(NAME_ATTEMPTS):
+            name = self.options.name or names.random_name(attempt)
+            self.prepared = generate.prepare(self.settings, self.options, container_id, name)
+            try:
+                self.entry, self.lock = store.add(container_id, name)
+                return self
+            except Exists:
+                if self.options.name:
+                    raise
+        raise HostError("no free name was found", hint="give one: --name NAME")
+
+    def _check_user_files(self) -> None:
+        """Refuse a cid file that exists, as docker does, and files whose directory does not."""
+        cidfile, pidfile = self.options.cidfile, self.options.pidfile
+        if cidfile and os.path.lexists(cidfile):
+            raise UsageError(f"--cidfile: {cidfile}: exists already", hint="remove it or choose another path")
+        for option, path in (("--cidfile", cidfile), ("--pidfile", pidfile)):
+            if path and not os.path.isdir(os.path.dirname(path) or "."):
+                raise UsageError(f"{option}: {path}: its directory does not exist", hint="make it first")
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        try:
+            if kind is not None:
+                remove.undo(self.entry)
+                for path in self._written:
+                    os.unlink(path)
+        finally:
+            self.lock.release()
+
+    def create(self, stdio: Stdio, *, tied: bool, forget: Callable[[], None]) -> Created:
+        """Assemble the container and make its processes, once more with the fallback where owners cannot be shifted."""
+        self.assembly = assembly.assemble(self.settings, self.entry, self.prepared)
+        try:
+            return self.assembly.maker(stdio, tied=tied, forget=forget).create()
+        except HostError as error:
+            if error.requirement != IDMAP or not isinstance(self.prepared.userns, str):
+                raise
+        remove.undo_made(self.entry)
+        self.assembly = assembly.assemble(self.settings, self.entry, self.prepared, shift=False)
+        return self.assembly.maker(stdio, tied=tied, forget=forget).create()
+
+    def save(self, created: Created, *, shape: str, status: str, attended_by: int) -> State:
+        """Write the configuration and the state, and the files that the user asked for."""
+        prepared, plan = self.assembly.prepared, self.assembly.plan
+        self.entry.write_file("config.json", lean_json.dumps(encode(prepared.spec), surrogates=True))
+        if plan.process.seccomp is not None:
+            self.entry.write_bytes(FILTER, plan.process.seccomp)
+        saved = State(
+            id=prepared.id,
+            name=prepared.name,
+            created_ns=time.time_ns(),
+            boot_id=processes.boot_id(),
+            status=status,
+            shape=shape,
+            pid=created.pid,
+            pid_start=created.pid_start,
+            monitor_pid=attended_by,
+            monitor_start=processes.start_time(attended_by) or 0,
+            cgroup=self.assembly.cgroup.paths.asdict(),
+            root=prepared.root.path,
+            root_source=prepared.root.asdict(),
+            command=plan.process.argv,
+            userns=users.to_state(plan.userns, self.assembly.note),
+            options=prepared.state_options,
+            labels=self.options.labels,
+            annotations=self.options.annotations,
+            notes=tuple(note for note in (*prepared.notes, self.assembly.note) if note),
+            started_ns=time.time_ns() if status == state.RUNNING else 0,
+        )
+        self.entry.save(saved)
+        for path, text in ((self.options.cidfile, prepared.id), (self.options.pidfile, f"{created.pid}\n")):
+            if path:
+                self._write_user_file(path, text)
+        return saved
+
+    def _write_user_file(self, path: str, text: str) -> None:
+        temporary = f"{path}.{os.getpid()}"
+        try:
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.rename(temporary, path)
+        except OSError as error:
+            raise UsageError(f"{path}: {(error.strerror or '').lower()}", hint="choose another path") from error
+        self._written.append(path)
+
+    @property
+    def attended(self) -> dict[str, Any]:
+        """What the monitor must know of the container."""
+        return self.prepared.state_options
+
+    @property
+    def plan(self) -> Plan:
+        """The plan, once the container has been created."""
+        return self.assembly.plan
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines that the user is told at the start."""
+        return tuple(note for note in (*self.assembly.prepared.notes, self.assembly.note) if note)

@@ -1,0 +1,108 @@
+"""Fills a new volume with what the root file system has at its place, as docker does.
+
+The root may be hostile: every name is opened by descriptor below its directory, links are copied and never followed,
+devices and sockets are left out.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from pycontain.errors import StoreError
+from pycontain.kernel import _sys
+from pycontain.kernel.constants import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_DEPTH = 256
+
+
+def copy_up(root: str, place: str, target: str) -> None:
+    """Copy the content of the directory ``place`` of ``root`` into the empty directory ``target``.
+
+    Owner, mode and times are kept where this user may set them. Nothing happens where ``place`` is no directory.
+
+    Raises:
+        StoreError: something cannot be read or written.
+    """
+    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        source = _sys.openat2(root_fd, place.lstrip("/"), flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    except OSError as error:
+        if error.errno in _MISSING:
+            return
+        raise StoreError(f"copy {place}: {(error.strerror or '').lower()}") from error
+    finally:
+        os.close(root_fd)
+    goal = os.open(target, _DIRECTORY)
+    try:
+        _copy_directory(source, goal, _DEPTH)
+    except OSError as error:
+        hint = "start it without copying: --mount type=volume,…,volume-nocopy"
+        raise StoreError(f"copy {place} into its volume: {(error.strerror or '').lower()}", hint=hint) from error
+    finally:
+        os.close(source)
+        os.close(goal)
+
+
+def _copy_directory(source: int, goal: int, depth: int) -> None:
+    """Copy what is in one open directory to another, then its own owner, mode and times."""
+    if depth == 0:
+        raise OSError(errno.ELOOP, "directories are nested too deep")
+    for name in os.listdir(source):
+        status = os.stat(name, dir_fd=source, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            os.mkdir(name, 0o700, dir_fd=goal)
+            inner, below = os.open(name, _DIRECTORY, dir_fd=source), os.open(name, _DIRECTORY, dir_fd=goal)
+            try:
+                _copy_directory(inner, below, depth - 1)
+            finally:
+                os.close(inner)
+                os.close(below)
+        elif stat.S_ISREG(status.st_mode):
+            _copy_file(source, goal, name)
+        elif stat.S_ISLNK(status.st_mode):
+            os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=goal)
+            _own(name, status, goal)
+        elif stat.S_ISFIFO(status.st_mode):
+            os.mkfifo(name, stat.S_IMODE(status.st_mode), dir_fd=goal)
+            _own(name, status, goal)
+    _keep(os.fstat(source), goal)
+
+
+def _copy_file(source: int, goal: int, name: str) -> None:
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    reading = os.open(name, flags, dir_fd=source)
+    try:
+        writing = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=goal)
+        try:
+            status = os.fstat(reading)
+            if not stat.S_ISREG(status.st_mode):
+                return
+            while os.sendfile(writing, reading, None, 1 << 24):
+                pass
+            _keep(status, writing)
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+
+
+def _keep(status: os.stat_result, fd: int) -> None:
+    """Give an open file or directory the owner, mode and times of another; the owner first, it clears setuid."""
+    try:
+        os.chown(fd, status.st_uid, status.st_gid)
+    except PermissionError:
+        pass  # an ordinary user owns what it makes
+    os.chmod(fd, stat.S_IMODE(status.st_mode))
+    os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _own(name: str, status: os.stat_result, directory: int) -> None:
+    try:
+        os.chown(name, status.st_uid, status.st_gid, dir_fd=directory, follow_symlinks=False)
+    except PermissionError:
+        pass

@@ -1,0 +1,1 @@
+"""Facts that the plan looks up: system call numbers and Docker's default seccomp profile. Data only. [lean]"""

@@ -1,0 +1,149 @@
+"""Enter a running container with one more process: one setns for all namespaces, then as confined as its init.
+
+::
+
+    caller ── clone ──► E: cgroup, setns(pidfd, …) ── clone (CLONE_PARENT) ──► the process: ids, capabilities, finish()
+       │ ◄── its pid, by a pipe ── E exits
+       │ ◄── TERMINAL [fd], READY ── START ──►                 (runtime.channel, without ids and trees)
+"""
+
+from __future__ import annotations
+
+import os
+
+from pycontain.errors import HostError, StageError
+from pycontain.kernel import _sys
+from pycontain.kernel.constants import CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE, WEXITED
+from pycontain.plan.namespaces import CLONE_FLAGS, PROC_NAMES
+from pycontain.plan.ops import NewFilesystem
+from pycontain.runtime import credentials, entry, init, processes, seal
+from pycontain.runtime.channel import READY, START, TERMINAL, Channel, Sequence
+from pycontain.runtime.create import SOCK_SEQPACKET, Created
+from pycontain.runtime.inside import open_terminal
+from pycontain.runtime.trees import new_filesystem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from pycontain.cgroups.cgroup import Cgroup
+    from pycontain.plan.process import ProcessPlan
+    from pycontain.runtime.init import Stdio
+
+
+class Joiner:
+    """Starts one process in the container whose init is ``pidfd`` (of ``pid``).
+
+    ``cgroup`` is the container's, None where it has none.
+    """
+
+    def __init__(self, pid: int, pidfd: int, process: ProcessPlan, stdio: Stdio, cgroup: Cgroup | None) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.process = process
+        self.stdio = stdio
+        self.cgroup = cgroup
+
+    def create(self) -> Created:
+        """Return the process, ready to be started by ``create.start``.
+
+        Raises:
+            PycontainError: what failed; the process is dead then.
+        """
+        flags = _different_namespaces(self.pid)
+        ours, theirs = _sys.socketpair(SOCK_SEQPACKET)
+        report_in, report_out = os.pipe()
+        cgroup_fd = -1 if self.cgroup is None else self.cgroup.unified_fd_of(self.pid)
+        join_fds = () if self.cgroup is None else self.cgroup.join_fds()
+        channel = Channel(ours, self._sequence(), "maker")
+        pid, pidfd = _clone(cgroup_fd)
+        if pid == 0:
+            os.close(ours)
+            os.close(report_in)
+            self._enter(Channel(theirs, self._sequence(), "init"), flags, join_fds, report_out)
+        for fd in (theirs, report_out, *join_fds, *((cgroup_fd,) if cgroup_fd >= 0 else ())):
+            os.close(fd)
+        try:
+            inner = entry.read_report(report_in)
+        except StageError:
+            channel.receive(READY)  # what it said before it died says more
+            raise
+        finally:
+            os.close(report_in)
+            _sys.waitid_pidfd(pidfd, WEXITED)
+            os.close(pidfd)
+        created = Created(inner, processes.start_time(inner) or 0, _sys.pidfd_open(inner, 0), channel, -1)
+        if self.process.terminal:
+            created.terminal = channel.receive(TERMINAL)[1][0]
+        channel.receive(READY)
+        return created
+
+    def _sequence(self) -> Sequence:
+        return Sequence(mapped=False, trees=False, terminal=self.process.terminal)
+
+    def _enter(self, channel: Channel, flags: int, join_fds: tuple[int, ...], report: int) -> NoReturn:
+        try:
+            # nothing in there may look at a process of the host that has not become one of theirs (CVE-2016-9962)
+            _sys.prctl(PR_SET_DUMPABLE, 0)
+            os.umask(0)
+            for fd in join_fds:
+                os.write(fd, b"0")
+                os.close(fd)
+            seal.preload()
+            seal.seal()
+            _sys.setns(self.pidfd, flags)
+            pid, _ = _sys.clone3(CLONE_PARENT, -1, 0)
+            if pid != 0:
+                entry.report_pid(report, pid)
+            os.close(report)
+            self._become(channel, flags)
+        except BaseException as error:  # nothing may leave this process but a message
+            init.report(channel, error)
+
+    def _become(self, channel: Channel, flags: int) -> NoReturn:
+        process = self.process
+        if flags & CLONE_NEWUSER:
+            os.setresgid(0, 0, 0)
+            os.setresuid(0, 0, 0)
+        _sys.prctl(PR_SET_DUMPABLE, 0)
+        os.setsid()
+        if process.terminal:
+            root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            master, slave = open_terminal(root, process.uid)
+            channel.send(TERMINAL, (), (master,))
+            os.close(master)
+            init.install_terminal(slave)
+        else:
+            self.stdio.install()
+        labelled = process.apparmor or process.selinux
+        procfs = new_filesystem(NewFilesystem("", "proc", "proc")) if labelled else None
+        credentials.become(process, procfs)
+        channel.send(READY)
+        channel.receive(START)
+        credentials.finish(process, channel.fd, tied=False)
+
+
+def _different_namespaces(pid: int) -> int:
+    """Return the CLONE_NEW* flags of the namespaces of ``pid`` that are not ours; setns to our own is an error."""
+    flags = 0
+    for kind, flag in CLONE_FLAGS.items():
+        name = PROC_NAMES.get(kind, kind)
+        try:
+            theirs = os.stat(f"/proc/{pid}/ns/{name}")
+        except OSError as error:
+            raise HostError(
+                f"look at the container's {kind} namespace: {(error.strerror or '').lower()}",
+                hint="has it ended meanwhile? pycontain ps",
+            ) from error
+        if theirs.st_ino != os.stat(f"/proc/self/ns/{name}").st_ino:
+            flags |= flag
+    return flags
+
+
+def _clone(cgroup_fd: int) -> tuple[int, int]:
+    try:
+        return _sys.clone3(0, cgroup_fd)
+    except OSError as error:
+        raise HostError(
+            f"new process in the container: {(error.strerror or '').lower()}", hint="is it at its --pids-limit?"
+        ) from error

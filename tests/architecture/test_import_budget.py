@@ -1,0 +1,81 @@
+"""Which modules of the standard library and of others a start really loads, seen from outside by strace.
+
+The table is an allow-list: a module that is not in it makes the start slower, or was loaded after the root changed.
+Modules that are compiled into the interpreter or frozen show no file and cost next to nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+from harness.cli import Cli, describe
+from harness.probe import requires
+
+pytestmark = [pytest.mark.runtime, requires("root", "program:strace")]
+
+#: What the interpreter itself needs to start, and what is small enough for the start path.
+START = {"encodings", "encodings.aliases", "encodings.utf_8", "__future__", "_json", "struct", "_struct"}
+#: Codecs that are loaded before the container is entered, so that no look-up happens inside.
+CODECS = {"encodings.ascii", "encodings.latin_1"}
+
+#: Rooms of ours that may be loaded.
+ROOMS = {
+    "run": {
+        "cli",
+        "engine",
+        "runtime",
+        "plan",
+        "spec",
+        "cgroups",
+        "kernel",
+        "launcher",
+        "record",
+        "errors",
+        "lean_json",
+    }
+}
+
+STDLIB = Path(sysconfig.get_path("stdlib"))
+PACKAGES = Path(sysconfig.get_path("platlib"))
+
+
+def loaded(trace: str) -> set[str]:
+    """Return the dotted names of the modules whose files were opened with success."""
+    names = set()
+    for path in re.findall(r'open(?:at)?\((?:\w+, )?"([^"]+\.(?:pyc|py|so))", [^)]*\) = \d', trace):
+        for top in (STDLIB / "lib-dynload", PACKAGES, STDLIB):
+            if path.startswith(f"{top}/"):
+                words = path[len(str(top)) + 1 :].replace("__pycache__/", "").split("/")
+                words[-1] = words[-1].partition(".")[0]
+                names.add(".".join(words).removesuffix(".__init__"))
+                break
+    return names
+
+
+def _trace(cli: Cli, path: Path, *args: str) -> set[str]:
+    command = ["strace", "-f", "-o", str(path), "-e", "trace=open,openat", *cli.argv(*args)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, describe(done)
+    return loaded(path.read_text(errors="replace"))
+
+
+def test_run_loads_only_what_the_table_allows(pycontain: Cli, busybox: Path, tmp_path: Path) -> None:
+    pycontain.ok("run", "--rm", busybox, "--", "/bin/true")  # what is compiled or cached once is there
+    names = _trace(pycontain, tmp_path / "trace", "run", "--rm", str(busybox), "--", "/bin/true")
+    ours = {name for name in names if name.partition(".")[0] == "pycontain"}
+    assert "pycontain.cli.main" in ours
+    assert names - ours - START - CODECS == set()
+    assert {name.split(".")[1] for name in ours - {"pycontain"}} - ROOMS["run"] == set()
+
+
+def test_the_trace_is_read_rightly() -> None:
+    trace = f"""1 openat(AT_FDCWD, "{STDLIB}/json/__pycache__/__init__.cpython-311.pyc", O_RDONLY|O_CLOEXEC) = 3
+1 openat(AT_FDCWD, "{STDLIB}/lib-dynload/_json.cpython-311-x86_64-linux-gnu.so", O_RDONLY|O_CLOEXEC) = 4
+1 openat(AT_FDCWD, "{PACKAGES}/click/core.py", O_RDONLY) = -1 ENOENT (No such file or directory)
+1 open("{PACKAGES}/pycontain/__pycache__/errors.cpython-311.pyc", O_RDONLY) = 12
+1 openat(AT_FDCWD, "/lib/x86_64-linux-gnu/libc.so", O_RDONLY) = 3"""
+    assert loaded(trace) == {"json", "_json", "pycontain.errors"}

@@ -1,0 +1,196 @@
+"""Print how long a container's start takes, beside other runtimes: ``make bench``.
+
+Every round runs each program once, in a new order, with a pause between two runs: the network namespace of the run
+before is torn down in the background, and always meeting the same neighbour's rest would favour one. *Hot* leaves 60 ms
+between runs; *after idle* 150 ms, after which the kernel's first cgroup operations take milliseconds.
+
+Absolute times depend on the machine and its load; compare the ratios of one table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import images, probe
+from harness.cli import LAUNCHER
+
+from bench import bundle
+
+PAUSES_S = {"hot": 0.06, "after idle": 0.15}
+
+#: How to get what is not installed.
+INSTALL = {
+    "pycontain": "make install",
+    "crun": "apt-get install crun",
+    "runc": "apt-get install runc",
+    "bwrap": "apt-get install bubblewrap",
+    "podman": "apt-get install --no-install-recommends podman",
+}
+
+
+@dataclass
+class Peer:
+    """A program under measurement: ``command(n)`` is the command line of its n-th run."""
+
+    name: str
+    command: Callable[[int], list[str]]
+    what: str
+    mount_namespace: int = -1
+    times_ms: dict[str, list[float]] = field(default_factory=dict)
+
+
+def peers(directory: Path, rootfs: Path, namespace: int) -> Iterator[Peer]:
+    """Yield each program that is installed; ``namespace`` is a mount namespace without the hybrid cgroup2 mount."""
+    true = ["/bin/true"]
+    oci = bundle.write(directory / "bundle", rootfs, true)
+    docker = "every namespace but user, cgroup mount, 14 capabilities, Docker's seccomp profile, masked paths"
+
+    def runtime(name: str) -> Callable[[int], list[str]]:
+        return lambda n: [name, "--root", str(directory / name), "run", "--bundle", str(oci), f"pycontain-bench-{n}"]
+
+    ours = [str(LAUNCHER), "--root", str(directory / "pycontain"), "run", "--rm", str(rootfs), *true]
+    yield Peer("pycontain", lambda _: ours, "`run --rm`: the defaults, user namespace and overlay included")
+    yield Peer("crun", runtime("crun"), docker, mount_namespace=namespace)
+    yield Peer("runc", runtime("runc"), docker)
+    bwrap = ["bwrap", "--unshare-all", "--ro-bind", str(rootfs), "/", "--proc", "/proc", "--dev", "/dev", *true]
+    yield Peer("bwrap", lambda _: bwrap, "`--unshare-all`: no cgroup, no seccomp")
+    # podman bears no runroot of more than 50 characters
+    stores = ["--root", str(directory / "p"), "--runroot", str(directory / "r")]
+    # its own limits are above what a machine without CAP_SYS_RESOURCE may set
+    limits = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"]
+    runtime_of_podman = ["--runtime=runc", "--cgroup-manager=cgroupfs"]
+    run = ["run", "--rm", "--network=none", *limits, "--rootfs", f"{rootfs}:O", *true]
+    podman = ["podman", *stores, *runtime_of_podman, *run]
+    yield Peer("podman", lambda _: podman, "`run --rm --network=none` with runc, the same root below an overlay")
+
+
+def run_once(argv: list[str], mount_namespace: int = -1, log: int | None = None) -> tuple[float, int]:
+    """Fork and execute; return milliseconds until the program has been waited for, and its exit code."""
+    libc = ctypes.CDLL(None)
+    null = os.open(os.devnull, os.O_RDWR)
+    start = time.perf_counter()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if mount_namespace >= 0:
+                libc.setns(mount_namespace, 0x20000)  # CLONE_NEWNS
+            for target, source in ((0, null), (1, null), (2, null if log is None else log)):
+                os.dup2(source, target)
+            os.execvp(argv[0], argv)
+        finally:
+            os._exit(127)
+    _, status = os.waitpid(pid, 0)
+    elapsed = (time.perf_counter() - start) * 1000
+    os.close(null)
+    return elapsed, os.waitstatus_to_exitcode(status)
+
+
+@contextmanager
+def without_hybrid_cgroup2() -> Iterator[int]:
+    """Yield a mount namespace that lacks the cgroup2 mount of a hybrid host, at which crun would stumble; else -1."""
+    mount = probe.cgroup2_mount()
+    if not probe.has("hybrid") or not probe.has("root"):
+        yield -1
+        return
+    script = f"umount {mount} && echo ready && exec sleep 3600"
+    holder = subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        if holder.stdout.readline() != "ready\n":
+            sys.exit(f"start.py: cannot unmount {mount} in a private mount namespace")
+        descriptor = os.open(f"/proc/{holder.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        yield descriptor
+        os.close(descriptor)
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+
+
+def usable(candidates: Iterator[Peer], directory: Path) -> tuple[list[Peer], list[str]]:
+    """Return the programs that can run the container at all, and a line for each other one."""
+    chosen, absent = [], []
+    for peer in candidates:
+        program = peer.command(0)[0]
+        if shutil.which(program) is None:
+            absent.append(f"{peer.name}: not installed: `{INSTALL[peer.name]}`")
+            continue
+        errors = directory / f"{peer.name}.stderr"
+        with errors.open("wb") as log:
+            _, code = run_once(peer.command(0), peer.mount_namespace, log.fileno())
+        if code == 0:
+            chosen.append(peer)
+        else:
+            lines = errors.read_text(errors="replace").strip().splitlines()
+            absent.append(f"{peer.name}: exit code {code}: {lines[-1] if lines else 'no message'}")
+    return chosen, absent
+
+
+def measure(chosen: list[Peer], rounds: int) -> None:
+    """Fill in each peer's times, round-robin in shuffled order."""
+    number = 1
+    for mode, pause_s in PAUSES_S.items():
+        for _ in range(rounds):
+            for peer in random.sample(chosen, len(chosen)):
+                time.sleep(pause_s)
+                elapsed, code = run_once(peer.command(number), peer.mount_namespace)
+                number += 1
+                if code != 0:
+                    sys.exit(f"start.py: {peer.name} failed in the middle: exit code {code}")
+                peer.times_ms.setdefault(mode, []).append(elapsed)
+
+
+def table(chosen: list[Peer]) -> Iterator[str]:
+    """Yield the result as a Markdown table; a ratio is our median divided by the other's."""
+    modes = list(PAUSES_S)
+    ours = next((peer for peer in chosen if peer.name == "pycontain"), None)
+    titles = [title for mode in modes for title in (f"{mode}, median ms", "min", "pycontain ÷ it")]
+    yield f"| program | {' | '.join(titles)} | what it does |"
+    yield "| --- |" + " ---: |" * len(titles) + " --- |"
+    for peer in chosen:
+        cells = [peer.name]
+        for mode in modes:
+            median = statistics.median(peer.times_ms[mode])
+            ratio = f"{statistics.median(ours.times_ms[mode]) / median:.2f}" if ours else "–"
+            cells += [f"{median:.1f}", f"{min(peer.times_ms[mode]):.1f}", ratio]
+        yield f"| {' | '.join(cells)} | {peer.what} |"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Measure container starts beside other runtimes.")
+    parser.add_argument("--rounds", type=int, default=20, help="runs of each program in each mode (default: 20)")
+    options = parser.parse_args()
+    if os.geteuid() == 0 and "PYCONTAIN_BENCH_INSIDE" not in os.environ:
+        # podman leaves mounts behind
+        os.environ["PYCONTAIN_BENCH_INSIDE"] = "1"
+        os.execvp("unshare", ["unshare", "--mount", sys.executable, "-m", "bench.start", *sys.argv[1:]])
+    # would make every start of ours compile its sources again
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    directory = images.memory_directory("bench-")
+    try:
+        rootfs = images.rootfs("busybox")
+        with without_hybrid_cgroup2() as namespace:
+            chosen, absent = usable(peers(directory, rootfs, namespace), directory)
+            measure(chosen, options.rounds)
+        cores = os.cpu_count()
+        print(f"`/bin/true` in a busybox root; kernel {os.uname().release}, {cores} cores, {options.rounds} rounds\n")
+        print("\n".join([*table(chosen), "", *absent]))
+    finally:
+        images.remove(directory)
+
+
+if __name__ == "__main__":
+    main()
