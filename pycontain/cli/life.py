@@ -103,7 +103,7 @@ def _stop(settings: Settings, parsed: Parsed) -> int:
 def _restart(settings: Settings, parsed: Parsed) -> int:
     timeout = parsed.values.get("timeout")
     timeout_s = None if timeout is None else parse_integer("--timeout", timeout, -1, 2**31 - 1)
-    return each(settings, parsed.rest, lambda one: lifecycle.restart(settings, one, timeout_s=timeout_s))
+    return each(settings, parsed.rest, lambda reference: lifecycle.restart(settings, reference, timeout_s=timeout_s))
 
 
 def _kill(settings: Settings, parsed: Parsed) -> int:
@@ -170,7 +170,9 @@ VERBS = {
         _stop,
     ),
     "restart": Verb(
-        (value("--timeout --time -t", "SECONDS", "how long to wait before killing, -1 for ever [10]"),), _MANY, _restart
+        (value("--timeout --time -t", "SECONDS", "how long to wait before killing, -1 for ever [10]"),),
+        _MANY,
+        _restart,
     ),
     "kill": Verb((value("--signal -s", "SIGNAL", "the signal [KILL]"),), _MANY, _kill),
     "pause": Verb((), _MANY, _pause),

@@ -300,7 +300,7 @@ class Monitor:
         from pycontain.errors import PycontainError
 
         try:
-            monitors.leave()
+            monitors.leave(self._entry().store.settings)
             if cgroup is not None:
                 cgroup.remove()
         except (OSError, PycontainError):

@@ -74,3 +74,21 @@ def test_limits_reach_their_files(on_disk: Cli, busybox: Path) -> None:
 def test_nothing_of_ours_stays_in_the_cgroups(on_disk: Cli, busybox: Path) -> None:
     on_disk.ok("run", "--rm", busybox, "--", "/bin/true")
     assert [path for path in Path("/sys/fs/cgroup").iterdir() if path.name.startswith("pycontain")] == []
+
+
+def test_apparmor_profile(on_disk: Cli, busybox: Path) -> None:
+    """Debian's kernel has AppArmor active; User-Mode Linux has none, and then nothing is said of it."""
+    enabled = Path("/sys/module/apparmor/parameters/enabled")
+    active = enabled.exists() and enabled.read_text().startswith("Y")
+    script = "cat /proc/self/attr/apparmor/current 2>/dev/null || echo none; mount -t tmpfs x /mnt 2>&1 | tail -n 1"
+    without_seccomp = ("--userns", "host", "--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined")
+    done = on_disk.run("run", "--rm", *without_seccomp, busybox, "--", "/bin/sh", "-c", script)
+    assert done.returncode == 0, describe(done)
+    if active:
+        assert done.stdout.splitlines() == [
+            "pycontain-default (enforce)",
+            "mount: mounting x on /mnt failed: Permission denied",
+        ]
+    else:
+        assert done.stdout.splitlines() == ["none"]
+    assert "AppArmor" not in done.stderr
