@@ -153,7 +153,7 @@ class Cgroup:
     # making
 
     def create(self, journal: Callable[[str], None], settings: tuple[Setting, ...] = ()) -> None:
-        """Make the cgroups, with the usual controllers of cgroup v2 that can be had; ``journal`` gets each path before.
+        """Make the cgroups, with the usual controllers where they can be had; ``journal`` gets each path before.
 
         Nothing stays behind after an error, but for shared cgroups above.
 

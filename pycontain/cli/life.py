@@ -1,4 +1,4 @@
-"""start, attach, stop, kill, pause, unpause, wait, rm, rename, update. [lean]"""
+"""start, attach, stop, restart, kill, pause, unpause, wait, rm, rename, update. [lean]"""
 
 from __future__ import annotations
 
@@ -100,6 +100,12 @@ def _stop(settings: Settings, parsed: Parsed) -> int:
     )
 
 
+def _restart(settings: Settings, parsed: Parsed) -> int:
+    timeout = parsed.values.get("timeout")
+    timeout_s = None if timeout is None else parse_integer("--timeout", timeout, -1, 2**31 - 1)
+    return each(settings, parsed.rest, lambda reference: lifecycle.restart(settings, reference, timeout_s=timeout_s))
+
+
 def _kill(settings: Settings, parsed: Parsed) -> int:
     number = parse_signal("--signal", parsed.values.get("signal", "KILL"))
     return each(settings, parsed.rest, lambda reference: lifecycle.kill(settings, reference, number))
@@ -162,6 +168,11 @@ VERBS = {
         ),
         _MANY,
         _stop,
+    ),
+    "restart": Verb(
+        (value("--timeout --time -t", "SECONDS", "how long to wait before killing, -1 for ever [10]"),),
+        _MANY,
+        _restart,
     ),
     "kill": Verb((value("--signal -s", "SIGNAL", "the signal [KILL]"),), _MANY, _kill),
     "pause": Verb((), _MANY, _pause),

@@ -12,9 +12,8 @@ from __future__ import annotations
 import os
 import stat
 
-from pycontain.cgroups import host
-from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
-from pycontain.engine import apparmor, filesystems
+from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
+from pycontain.engine import apparmor, filesystems, placement
 from pycontain.engine import userns as users
 from pycontain.errors import HostError, StoreError, UsageError
 from pycontain.plan.compile import compile_plan
@@ -86,7 +85,8 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
         entry.journal.intend(journal.IDMAP, idmap.to_text(userns.uid_map), idmap.to_text(userns.gid_map))
     if privileged:
         prepared = _confine(prepared)
-    plan, cgroup = _compile(settings, prepared, userns, privileged=privileged)
+    cgroup = Cgroup(placement.place(settings, prepared.id))
+    plan = _compile(settings, prepared, userns, cgroup, privileged=privileged)
     limits, devices = _check_limits(cgroup, prepared.spec)
     _make_layers(entry, prepared, userns, privileged=privileged)
     _write_files(entry, prepared, userns, privileged=privileged)
@@ -132,17 +132,19 @@ def preview(settings: Settings, prepared: Prepared) -> tuple[Plan, str]:
     privileged, kernel = probe.is_privileged(), probe.kernel_version()
     decided = users.decide(None, prepared, privileged=privileged, kernel=kernel)
     prepared = _place_layers(settings, prepared.replace(root=decided.root))
-    plan, cgroup = _compile(settings, prepared, decided.namespace, privileged=privileged)
+    cgroup = Cgroup(placement.place(settings, prepared.id, make=False))
+    plan = _compile(settings, prepared, decided.namespace, cgroup, privileged=privileged)
     _check_limits(cgroup, prepared.spec)
     return plan, decided.note
 
 
-def _compile(settings: Settings, prepared: Prepared, userns: UserNamespace, *, privileged: bool) -> tuple[Plan, Cgroup]:
-    """Return the plan and the cgroup that is to be."""
-    cgroup = Cgroup(locate(host.usable(host.probe_host()), prepared.spec.linux.cgroups_path or ""))
+def _compile(
+    settings: Settings, prepared: Prepared, userns: UserNamespace, cgroup: Cgroup, *, privileged: bool
+) -> Plan:
+    """Return the plan of a container in a cgroup."""
     facts = facts_for(userns, cgroup, privileged=privileged)
     seccomp, flags = _filter(settings, prepared, facts)
-    plan = compile_plan(
+    return compile_plan(
         prepared.spec,
         prepared.root,
         facts,
@@ -151,7 +153,6 @@ def _compile(settings: Settings, prepared: Prepared, userns: UserNamespace, *, p
         keyring=keyring_of(prepared.id),
         preserve_fds=prepared.preserve_fds,
     )
-    return plan, cgroup
 
 
 def facts_for(userns: UserNamespace, cgroup: Cgroup, *, privileged: bool) -> HostFacts:

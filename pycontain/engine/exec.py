@@ -22,7 +22,10 @@ from pycontain.spec.process import Capabilities, User
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pycontain.engine.options import ExecOptions
+    from pycontain.engine.terminal import Flow
     from pycontain.plan.process import ProcessPlan
     from pycontain.runtime.create import Created
     from pycontain.runtime.settings import Settings
@@ -50,23 +53,61 @@ def execute(settings: Settings, options: ExecOptions) -> int:
         raise WrongState(f"container {name} has just ended")
     process = _process(entry, saved, options)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    stdio = Stdio(null, null, null) if options.detach else Stdio(0 if options.interactive else null, 1, 2)
+    stdio, flows = _stdio(options, null)
     cgroup = Cgroup(CgroupPaths(**saved.cgroup)) if saved.cgroup else None
     created = Joiner(saved.pid, pidfd, process, stdio, cgroup if cgroup and cgroup.paths.exists else None).create()
-    for fd in (null, pidfd):
+    for fd in {null, pidfd, *stdio.fds} - {0, 1, 2}:
         os.close(fd)
-    return _attend(created, process, options)
+    return _attend(created, process, options, flows)
 
 
-def _attend(created: Created, process: ProcessPlan, options: ExecOptions) -> int:
+def _attend(created: Created, process: ProcessPlan, options: ExecOptions, flows: list[Flow]) -> int:
     if options.detach:
         create.start(created, process)
         return 0
     if process.terminal:
         return _attend_terminal(created, process, options)
+    if flows:
+        return _attend_pipes(created, process, flows)
     create.start(created, process)
     exit_code, _signal = direct.attend(created, sig_proxy=True)
     return exit_code
+
+
+def _stdio(options: ExecOptions, null: int) -> tuple[Stdio, list[Flow]]:
+    """Return what the process gets as 0, 1 and 2, and what is to be copied: a terminal of ours is never handed in."""
+    if options.detach:
+        return Stdio(null, null, null), []
+    wanted = [0 if options.interactive else null, 1, 2]
+    flows: list[Flow] = []
+    for number, fd in enumerate(wanted):
+        if options.tty or not os.isatty(fd):
+            continue
+        from pycontain.engine.terminal import Flow
+
+        read, write = os.pipe()
+        wanted[number] = read if number == 0 else write
+        ends = (0, write) if number == 0 else (read, number)
+        flows.append(Flow(*ends, outward=number > 0, owned=True))
+    return Stdio(*wanted), flows
+
+
+def _attend_pipes(created: Created, process: ProcessPlan, flows: list[Flow]) -> int:
+    from pycontain.engine.terminal import relay
+
+    create.start(created, process)
+    relay(created.pidfd, tuple(flows), forward=_forwarder(created))
+    return create.wait(created)[0]
+
+
+def _forwarder(created: Created) -> Callable[[int], None]:
+    def forward(number: int) -> None:
+        try:
+            _sys.pidfd_send_signal(created.pidfd, number, 0)
+        except ProcessLookupError:
+            pass
+
+    return forward
 
 
 def _attend_terminal(created: Created, process: ProcessPlan, options: ExecOptions) -> int:
@@ -85,17 +126,11 @@ def _attend_terminal(created: Created, process: ProcessPlan, options: ExecOption
         if size is not None:
             _sys.tty_set_size(master, *size)
 
-    def forward(number: int) -> None:
-        try:
-            _sys.pidfd_send_signal(created.pidfd, number, 0)
-        except ProcessLookupError:
-            pass
-
     try:
         if raw is not None:
             raw.apply()
         create.start(created, process)
-        ended = relay(created.pidfd, tuple(flows), forward=forward, resized=resized, terminal=raw)
+        ended = relay(created.pidfd, tuple(flows), forward=_forwarder(created), resized=resized, terminal=raw)
     finally:
         if raw is not None:
             raw.restore()

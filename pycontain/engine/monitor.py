@@ -300,7 +300,7 @@ class Monitor:
         from pycontain.errors import PycontainError
 
         try:
-            monitors.leave()
+            monitors.leave(self._entry().store.settings)
             if cgroup is not None:
                 cgroup.remove()
         except (OSError, PycontainError):
@@ -355,7 +355,11 @@ def main(arguments: list[str]) -> NoReturn:
 
 def _introduce(container: str) -> None:
     """Set the names that ps shows, by the C half of python-prctl: its other half would cost 190 KiB here."""
-    import _prctl
-
+    try:
+        import _prctl
+    except ImportError:
+        # it is a dependency, but no reason to leave a container without a keeper
+        _sys.set_name("pycontain:mon")
+        return
     _prctl.prctl(_prctl.PR_SET_NAME, "pycontain:mon")
     _prctl.set_proctitle(f"pycontain: monitor of {container[:12]}")

@@ -123,8 +123,7 @@ def _be_monitor(making: Subject, ends: _Ends, report: int) -> NoReturn:
     try:
         os.setsid()
         _sys.prctl(PR_SET_CHILD_SUBREAPER, 1)
-        if not making.settings.rootless:
-            monitors.join()
+        monitors.join(making.settings)
         if os.fork() == 0:
             _be_creator(making, ends, report)
         os.chdir("/")

@@ -60,6 +60,7 @@ class Remaking:
             if kind is not None:
                 remove.kill(self.entry)
                 self._cgroup_of(self._saved).remove()
+                self.entry.save(self._saved)
         finally:
             self.lock.release()
 

@@ -95,7 +95,7 @@ def _as_asked(prepared: Prepared, *, privileged: bool) -> UserNamespace:
         uid, gid, size = request
         return UserNamespace(USERNS_CUSTOM, (IDMapping(0, uid, size),), (IDMapping(0, gid, size),), idmap=privileged)
     if not privileged:
-        return _of_user(keep=request == namespaces.USERNS_KEEP_ID)
+        return of_user(keep=request == namespaces.USERNS_KEEP_ID)
     raise UsageError("--userns keep-id: root's own id inside is root", hint="it is for ordinary users; use auto")
 
 
@@ -118,13 +118,22 @@ def _fall_back(prepared: Prepared, reason: str) -> tuple[UserNamespace, RootSour
     return UserNamespace(USERNS_IDENTITY, ids, ids), prepared.root, FALLBACK_NOTE.format(reason=reason)
 
 
-def _of_user(*, keep: bool) -> UserNamespace:
-    """Return the map of an ordinary user: the subordinate ranges where newuidmap(1) can write them, else one id."""
+def of_user(*, keep: bool) -> UserNamespace:
+    """Return the map of an ordinary user: the subordinate ranges where newuidmap(1) can write them, else one id.
+
+    Raises:
+        HostError: the own id is to be kept, and there is no other one to be root.
+    """
     uid, gid = os.geteuid(), os.getegid()
     uids, gids = _subordinate("/etc/subuid", uid), _subordinate("/etc/subgid", uid)
     if not uids or not gids:
-        inside = (uid, gid) if keep else (0, 0)
-        return UserNamespace(USERNS_SINGLE, (IDMapping(inside[0], uid, 1),), (IDMapping(inside[1], gid, 1),))
+        if keep:
+            raise HostError(
+                "--userns keep-id: this user has no ranges in /etc/subuid and /etc/subgid, so nobody could be root",
+                requirement="subordinate ids",
+                hint="pycontain doctor says how to get them",
+            )
+        return UserNamespace(USERNS_SINGLE, (IDMapping(0, uid, 1),), (IDMapping(0, gid, 1),))
     if not keep:
         return UserNamespace(USERNS_CUSTOM, _with_own(uid, 0, uids), _with_own(gid, 0, gids))
     return UserNamespace(USERNS_CUSTOM, _with_own(uid, uid, uids), _with_own(gid, gid, gids))

@@ -88,6 +88,10 @@ def test_a_life(pycontain: Cli, busybox: Path) -> None:
     assert pycontain.ok("stop", "-t", "0", "two") == "two\n"
     assert pycontain.ok("wait", "two") == "137\n"
     assert "Exited (137)" in pycontain.ok("ps", "-a")
+    assert pycontain.ok("start", "two") == "two\n"
+    assert pycontain.ok("restart", "-t", "0", "two") == "two\n"
+    assert "Up" in pycontain.ok("ps")
+    assert pycontain.ok("kill", "two") == "two\n"
     assert pycontain.ok("rm", "two") == "two\n"
     assert pycontain.ok("ps", "-a", "-q") == ""
 

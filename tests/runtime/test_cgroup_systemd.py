@@ -1,0 +1,203 @@
+"""Scopes of a real systemd: booted in the guest, in namespaces of its own, with a user manager beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.images import REPOSITORY
+from harness.probe import requires
+
+pytestmark = [
+    requires("root", "pure-cgroup2", "program:dbus-daemon", "program:systemctl"),
+    pytest.mark.guest("uml"),
+    # systemd takes the whole hierarchy: only where there is nothing else in it
+    pytest.mark.skipif("PYCONTAIN_GUEST" not in os.environ, reason="boots a systemd: only in a guest"),
+]
+SYSTEMD = "/lib/systemd/systemd"
+NOBODY = 65534
+
+BUS_SOCKET = """
+[Unit]
+DefaultDependencies=no
+[Socket]
+ListenStream=/run/dbus/system_bus_socket
+"""
+BUS = """
+[Unit]
+DefaultDependencies=no
+Requires=dbus.socket
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation
+"""
+USER_MANAGER = """
+[Unit]
+DefaultDependencies=no
+Requires=dbus.service
+After=dbus.service
+[Service]
+Type=notify
+User=nobody
+Delegate=yes
+Environment=XDG_RUNTIME_DIR={runtime}
+ExecStart={systemd} --user --unit=dbus.socket
+"""
+TEST = """
+[Unit]
+DefaultDependencies=no
+Wants=user-manager.service
+After=dbus.service user-manager.service
+Requires=dbus.service
+SuccessAction=exit-force
+FailureAction=exit-force
+[Service]
+Type=oneshot
+ExecStart={python} {script} system {output}/system
+ExecStart=/usr/bin/setpriv --reuid=nobody --regid=nogroup --clear-groups {python} {script} user {output}/user
+Environment=XDG_RUNTIME_DIR={runtime}
+StandardError=file:{output}/stderr
+"""
+#: What a start does, under the manager of the first argument; what came of it goes into the file of the second.
+SCRIPT = """
+import json, os, subprocess, sys
+sys.path[:0] = [{repository!r}, *{path!r}]
+from pycontain.cgroups.cgroup import Cgroup
+from pycontain.cgroups.host import probe_host
+from pycontain.cgroups.stats import stats
+from pycontain.cgroups.systemd import Manager, below, parse_cgroups_path
+from pycontain.errors import PycontainError
+from pycontain.spec.resources import LinuxResources, Memory, Pids
+user = sys.argv[1] == "user"
+said = {{"before": probe_host().unified.own}}
+try:
+    unit = parse_cgroups_path(":pycontain:abc", "abc", user=user)
+    with Manager.connect(user=user) as manager:
+        said["group"] = manager.start_scope(unit, pids=(os.getpid(),), description="a container")
+    said["moved"] = probe_host().unified.own
+    cgroup = Cgroup(below(probe_host(), said["group"]))
+    settings = cgroup.check(LinuxResources(memory=Memory(limit=64 << 20), pids=Pids(7)))
+    cgroup.create(lambda path: None, settings)
+    cgroup.apply(settings)
+    from pycontain.kernel import _sys
+    pid, pidfd = _sys.clone3(0, cgroup.unified_fd())
+    if pid == 0:
+        os.execv("/bin/sleep", ["sleep", "60"])
+    found = stats(cgroup)
+    said["limits"] = [found.memory.limit, found.pids.limit, found.pids.current]
+    said["leaf"] = probe_host().unified.own
+    said["scope"] = open(os.path.dirname(cgroup.paths.unified) + "/pids.max").read().strip()
+    with Manager.connect(user=user) as manager:
+        try:
+            manager.start_scope(unit, pids=(os.getpid(),), description="again")
+        except PycontainError as error:
+            said["again"] = str(error)
+    cgroup.kill()
+    said["killed"] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    cgroup.remove()
+    # we are in the scope: another process has to stop it
+    if os.fork() == 0:
+        with Manager.connect(user=user) as manager:
+            other = parse_cgroups_path(":pycontain:def", "def", user=user)
+            group = manager.start_scope(other, pids=(os.getpid(),), description="another")
+        os._exit(0)
+    os.wait()
+    with Manager.connect(user=user) as manager:
+        manager.stop("pycontain-def.scope")
+        manager.stop("pycontain-never.scope")
+    said["stopped"] = True
+    said["runs"] = []
+    for manager in ("systemd", "auto"):
+        words = [{program!r}, "--root", sys.argv[2] + ".root", "--cgroup-manager", manager, "run", "--rm"]
+        words += ["--cgroupns", "host", "-m", "32m", {busybox!r}, "/bin/cat", "/proc/self/cgroup"]
+        done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        said["runs"].append([done.returncode, done.stdout, done.stderr])
+except PycontainError as error:
+    said["error"] = [str(error), error.hint]
+finally:
+    with open(sys.argv[2], "w") as file:
+        json.dump(said, file)
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> dict[str, Any]:
+    """Return what the two runs of the script said."""
+    output = tmp_path_factory.mktemp("systemd", numbered=True)
+    output.chmod(0o777)
+    output.parent.chmod(0o755)
+    output.parent.parent.chmod(0o755)
+    script = output / "script.py"
+    paths = [entry for entry in sys.path if entry]
+    program = str(Path(sys.executable).parent / "pycontain")
+    script.write_text(SCRIPT.format(repository=str(REPOSITORY), path=paths, program=program, busybox=str(busybox)))
+    runtime = Path("/run/user") / str(NOBODY)
+    runtime.mkdir(parents=True)
+    os.chown(runtime, NOBODY, NOBODY)
+    units = Path("/run/systemd/system")
+    units.mkdir(parents=True)
+    Path("/run/dbus").mkdir(exist_ok=True)
+    words = {"python": sys.executable, "script": script, "output": output, "runtime": runtime, "systemd": SYSTEMD}
+    for name, text in (
+        ("dbus.socket", BUS_SOCKET),
+        ("dbus.service", BUS),
+        ("user-manager.service", USER_MANAGER.format(**words)),
+        ("test.service", TEST.format(**words)),
+        ("test.target", "[Unit]\nDefaultDependencies=no\nWants=test.service\nAllowIsolate=yes\n"),
+    ):
+        (units / name).write_text(text)
+    options = ["--system", "--unit=test.target", "--show-status=0", "--log-target=console", "--log-level=warning"]
+    done = subprocess.run(
+        ["unshare", "-fpm", "--mount-proc", "--kill-child", SYSTEMD, *options],
+        env={"container": "other", "PATH": os.environ["PATH"]},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    found = {}
+    for name in ("system", "user"):
+        file = output / name
+        if not file.exists():
+            pytest.fail(f"{name}: nothing said\n{done.stdout}{done.stderr}\n{(output / 'stderr').read_text()}")
+        found[name] = json.loads(file.read_text())
+    return found
+
+
+def test_a_scope_of_the_system_manager(said: dict[str, Any]) -> None:
+    _check(said["system"], "/system.slice/pycontain-abc.scope")
+
+
+def test_a_scope_of_a_users_manager(said: dict[str, Any]) -> None:
+    _check(said["user"], "/system.slice/user-manager.service/user.slice/pycontain-abc.scope")
+
+
+def test_containers_live_in_one_scope(said: dict[str, Any]) -> None:
+    for name, scope in (
+        ("system", "/system.slice/pycontain.scope"),
+        ("user", "/system.slice/user-manager.service/user.slice/pycontain.scope"),
+    ):
+        for code, out, err in said[name]["runs"]:
+            assert code == 0, (name, out, err)
+            path = out.strip().removeprefix("0::")
+            assert path.startswith(f"{scope}/"), (name, out, err)
+            assert len(path.rpartition("/")[2]) == 64
+
+
+def _check(said: dict[str, Any], group: str) -> None:
+    assert "error" not in said, said
+    assert said["before"] == "/system.slice/test.service"
+    assert said["group"] == said["moved"] == group
+    assert said["leaf"] == f"{group}/pycontain-init"
+    assert said["limits"] == [64 << 20, 7, 1]
+    assert said["scope"] == "max"
+    assert "already" in said["again"]
+    assert said["killed"] == -9
+    assert said["stopped"]
