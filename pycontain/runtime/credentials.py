@@ -91,7 +91,11 @@ def exec_error(program: str, paths: tuple[str, ...], number: int, step: int) -> 
     if number in (errno.ENOENT, errno.ENOTDIR):
         if "/" not in program:
             where = ", ".join(candidate.rpartition("/")[0] for candidate in paths)
-            return ExecError(f"{program or repr(program)}: executable file not found in $PATH", hint=f"looked in {where}", exit_code=127)
+            return ExecError(
+                f"{program or repr(program)}: executable file not found in $PATH",
+                hint=f"looked in {where}",
+                exit_code=127,
+            )
         return ExecError(
             f"{program}: no such file or directory",
             hint="if the file is there, its interpreter (#! line or dynamic loader) is missing in the container",
