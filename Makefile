@@ -13,13 +13,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD_ENV := PATH=$(CURDIR)/$(BIN):$$PATH
 
 SOURCES := pyproject.toml meson.build meson.options \
-	$(shell find pycontain -type f -not -name '*.pyc' -not -name '*.so')
+	$(shell find pycontain completions -type f -not -name '*.pyc' -not -name '*.so') $(wildcard man/*.[1-8])
 UNIT_TESTS := $(wildcard tests/architecture tests/unit)
 # the shell words of one list of requirements in pyproject.toml: "dependencies" or "test"
 requirements = $$($(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 	print(*{**p, **p['optional-dependencies']}['$(1)'])")
 
-.PHONY: setup install try test check fmt lint types unit images bench clean
+.PHONY: setup install try test check fmt lint types unit images bench man clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.made
@@ -50,6 +50,7 @@ $(VENV)/.test-host: tests/packages.sh tools/host.sh | $(VENV)/.host
 # beside its sources: Python started in this directory finds the package here before the installed one.
 $(VENV)/.installed: $(VENV)/.made $(SOURCES)
 	@echo "build and install: pycontain"
+	@[ build/install/build.ninja -nt meson.options ] || rm -rf build/install  # meson takes no new option there
 	@$(BUILD_ENV) $(PIP) install --no-build-isolation --no-deps --config-settings=build-dir=build/install .
 	@cp build/install/_sys.*.so pycontain/kernel/
 	@touch $@
@@ -81,6 +82,10 @@ images: image-busybox image-debian
 
 image-%: $(VENV)/.test-host
 	@sh images/build.sh $*
+
+# The manual pages, from the commands and man/source.
+man: install
+	@$(BIN)/python tools/man.py
 
 bench: install $(VENV)/.tests
 	@PYTHONPATH=tests $(BIN)/python -m bench.start

@@ -162,6 +162,9 @@ def _user(*, subids: bool) -> Iterator[OrdinaryUser]:
 def _emptied(value: T, cli: Cli) -> Iterator[T]:
     """Yield ``value`` to a test, then remove every container of ``cli`` and fail if anything of them is left."""
     yield value
+    containers = cli.containers()
     cli.remove_all()
     left = cli.leftovers()
+    if left:
+        leaks.mop_up(containers)
     assert not left, "left in the root directory:\n" + "\n".join(left)

@@ -14,6 +14,7 @@ packages="
   crun runc bubblewrap   peers
   tmux                   a terminal as a person uses it
   procps
+  apparmor               the default profile is loaded by its parser
 "
 
 command -v apt-cache >/dev/null || exit 0

@@ -30,5 +30,5 @@ inside=$("$pycontain" run --rm @host -- sh -c "$look")
 printf '%-24s %-28s %s\n' '' 'this host' 'the container'
 printf '%s\n' "$inside" | while IFS= read -r line; do
     name=${line%%: *}
-    printf '%-24s %-28s %s\n' "$name" "$(printf '%s\n' "$outside" | sed -n "s/^$name: //p")" "${line#*: }"
+    printf '%-24s %-28s %s\n' "$name" "$(printf '%s\n' "$outside" | sed -n "s|^$name: ||p")" "${line#*: }"
 done

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 
 FREEZE_TIMEOUT_S = 2.0
 
+# The controllers of cgroup v2 that every container gets where they can be had: what statistics count and what a
+# runtime inside the container asks for first. The others (hugetlb, rdma, misc: together a tenth of a millisecond per
+# start) come with a limit that needs them.
+USUAL_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
+
 
 class CgroupPaths(Record):
     """Where a container's cgroups are: plain text, kept in its state, enough to find them again from any process.
@@ -148,7 +153,7 @@ class Cgroup:
     # making
 
     def create(self, journal: Callable[[str], None], settings: tuple[Setting, ...] = ()) -> None:
-        """Make the cgroups, with every controller of cgroup v2 that can be had; ``journal`` gets each path before.
+        """Make the cgroups, with the usual controllers of cgroup v2 that can be had; ``journal`` gets each path before.
 
         Nothing stays behind after an error, but for shared cgroups above.
 
@@ -192,15 +197,19 @@ class Cgroup:
                     raise
 
     def _make(self, path: str, journal: Callable[[str], None], required: set[str]) -> bool:
-        def prepare() -> None:
-            tree.enable(
-                os.path.dirname(path), (*available, *required), required, anchor=self.paths.anchor, own=self.paths.own
-            )
+        """Make one directory with what it needs to take processes; return whether it is new."""
 
-        available: tuple[str, ...] = ()
-        if path == self.paths.unified:
-            available = self._available()
-        new = tree.make(path, journal, prepare if available else None)
+        def enable() -> None:
+            usual = [name for name in self._available() if name in USUAL_CONTROLLERS]
+            if usual or required:
+                tree.enable(
+                    os.path.dirname(path), (*usual, *required), required, anchor=self.paths.anchor, own=self.paths.own
+                )
+
+        is_unified = path == self.paths.unified
+        new = tree.make(path, journal, enable if is_unified else None)
+        if is_unified and not new:
+            enable()
         if path == self.paths.v1.get("cpuset"):
             tree.inherit_cpuset(path)
         return new

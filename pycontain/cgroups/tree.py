@@ -121,15 +121,20 @@ def enable(path: str, controllers: Iterable[str], required: Iterable[str], *, an
 
 
 def _enable_here(directory: Directory, controllers: list[str], required: set[str], *, is_own: bool) -> None:
-    """Enable all at once; if that fails, what is not required one by one."""
+    """Enable all at once; if that fails, one by one, so that one that the kernel refuses does not cost the others.
+
+    Never in a cgroup with processes: with nothing but threaded controllers (cpu, pids) that succeeds, and makes a
+    threaded domain of it whose children take no process.
+    """
+    # only the hierarchy's root has no cgroup.type, and only it may have both
+    if directory.read_or("cgroup.type", "") and directory.read("cgroup.procs"):
+        if not is_own:
+            for controller in required.intersection(controllers):
+                raise _cannot_enable(directory.path, controller, OSError(errno.EBUSY, os.strerror(errno.EBUSY)))
+            return
+        move_to_leaf(directory)
     try:
-        try:
-            directory.write("cgroup.subtree_control", _plus(controllers))
-        except OSError as error:
-            if error.errno != errno.EBUSY or not is_own:
-                raise
-            move_to_leaf(directory)
-            directory.write("cgroup.subtree_control", _plus(controllers))
+        directory.write("cgroup.subtree_control", _plus(controllers))
     except OSError as all_at_once:
         # ENOENT may also be about a controller
         if all_at_once.errno in _GONE and not os.path.isdir(directory.path):

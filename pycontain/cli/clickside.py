@@ -10,8 +10,8 @@ from click.shell_completion import CompletionItem
 
 from pycontain.cli.commands import COMMANDS
 from pycontain.cli.completing import containers
-from pycontain.cli.running import VERBS
-from pycontain.cli.table import FLAG, MANY, Option, Parsed, parse
+from pycontain.cli.table import FLAG, MANY, Option
+from pycontain.cli.verbs import CONTAINER, ROOT, find, read
 
 _PATHS = ("FILE", "DIR", "PATH", "ROOTFS", "[SOURCE:]DIR[:OPTIONS]", "HOST[:CONTAINER][:rwm]")
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -52,25 +52,26 @@ class TableCommand(click.Command):
     """A command whose words our own parser reads, also when click has been loaded: there is one grammar."""
 
     def __init__(self, name: str) -> None:
-        verb = VERBS[name]
-        first = "container" if name == "exec" else "rootfs"
-        complete = containers if name == "exec" else _complete_root
+        self.verb = find(name)
+        first, *more = self.verb.words.split(" ")
+        complete = {ROOT: _complete_root, CONTAINER: containers}.get(self.verb.offer)
+        many = first.endswith("...")
+        key = first.strip("[].").lower() or "nothing"
+        words = [click.Argument([key], nargs=-1 if many else 1, required=False, metavar=first, shell_complete=complete)]
+        if more:
+            words.append(click.Argument(["more"], nargs=-1, metavar=" ".join(more)))
         super().__init__(
             name,
-            params=[
-                *click_options(verb.options),
-                click.Argument([first], required=False, metavar=first.upper(), shell_complete=complete),
-                click.Argument(["command"], nargs=-1, metavar="COMMAND [ARGUMENT]..."),
-            ],
-            help=COMMANDS[name][1],
-            context_settings={"allow_interspersed_args": False, "help_option_names": ["--help"]},
+            params=[*click_options(self.verb.options), *(words if first else ())],
+            help=COMMANDS[name].help,
+            context_settings={"allow_interspersed_args": not self.verb.command, "help_option_names": ["--help"]},
         )
-        self._options = verb.options
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if ctx.resilient_parsing:
             return super().parse_args(ctx, args)
-        parsed = parse(self._options, args)
+        assert self.name is not None
+        parsed = read(self.name, self.verb, args)
         if parsed.help:
             click.echo(ctx.get_help())
             ctx.exit()
@@ -78,13 +79,13 @@ class TableCommand(click.Command):
         return []
 
     def invoke(self, ctx: click.Context) -> int:
-        assert self.name is not None
-        parsed: Parsed = ctx.meta["pycontain.parsed"]
-        return VERBS[self.name].run(ctx.obj, parsed)
+        return self.verb.run(ctx.obj, ctx.meta["pycontain.parsed"])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
+            if not isinstance(parameter, click.Option):
+                continue  # the usage line says it all
             record = parameter.get_help_record(ctx)
             if record is not None:
                 groups.setdefault(getattr(parameter, "group", "Options"), []).append(record)
@@ -96,8 +97,3 @@ class TableCommand(click.Command):
 def _complete_root(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     found = [CompletionItem(text) for text in ("@host", "@host:public") if incomplete and text.startswith(incomplete)]
     return found or [CompletionItem(incomplete, type="dir")]
-
-
-def command(name: str) -> click.Command:
-    """Return the click command of that name."""
-    return TableCommand(name)

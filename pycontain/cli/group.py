@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from pycontain.cli.clickside import click_options
+from pycontain.cli.clickside import TableCommand, click_options
 from pycontain.cli.commands import COMMANDS
 from pycontain.cli.globals import GLOBAL_OPTIONS, load_settings
 from pycontain.engine.suggest import closest
@@ -31,16 +31,24 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"pycontain.cli.{COMMANDS[cmd_name][0]}")
+        if COMMANDS[cmd_name].table:
+            return TableCommand(cmd_name)
+        module = importlib.import_module(f"pycontain.cli.{COMMANDS[cmd_name].module}")
         command: click.Command = module.command(cmd_name)
         return command
 
+    def commands_of(self) -> dict[str, click.Command]:
+        """Return every command, all of them imported: for the manual and for tests."""
+        context = click.Context(self, info_name=PROGRAM)
+        found = {name: self.get_command(context, name) for name in COMMANDS}
+        return {name: command for name, command in found.items() if command is not None}
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, one.help) for name, one in COMMANDS.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        found = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=one.help) for name, one in COMMANDS.items() if name.startswith(incomplete)]
         return found + click.Command.shell_complete(self, ctx, incomplete)
 
 
@@ -77,8 +85,10 @@ def invoke(words: list[str]) -> int:
     except click.Abort:
         return 130
     except SystemExit as leaving:
-        # Outside standalone mode click leaves like this only when nobody reads its output.
-        raise BrokenPipeError from leaving
+        # Outside standalone mode click leaves like this only after completing, or when nobody reads its output.
+        if leaving.code:
+            raise BrokenPipeError from leaving
+        return 0
     except click.ClickException as error:
         raise _translate(error) from error
     return result if isinstance(result, int) else 0

@@ -71,5 +71,5 @@ def command(name: str) -> click.Command:
         params.append(click.Argument(["rootfs"], required=False, metavar="[ROOTFS]"))
     settings = {"help_option_names": ["--help"]}
     return click.Command(
-        name, callback=callbacks[name], params=params, help=COMMANDS[name][1], context_settings=settings
+        name, callback=callbacks[name], params=params, help=COMMANDS[name].help, context_settings=settings
     )

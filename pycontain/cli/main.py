@@ -2,8 +2,8 @@
 
 ::
 
-    run create exec explain ──► cli.running (no click)
-    --help, completion, everything else ──► cli.group (click, one module per family, loaded when it is used)
+    most commands ──► cli.verbs ──► their family's module (no click: its import is longer than a container's start)
+    --help, completion, volume, doctor, info, version ──► cli.group (click)
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 
 from pycontain.cli.commands import COMMANDS
 from pycontain.cli.globals import GLOBAL_OPTIONS, load_settings
-from pycontain.cli.running import VERBS
 from pycontain.cli.table import parse
+from pycontain.cli.verbs import find, read
 from pycontain.engine.messages import Messages
 from pycontain.engine.suggest import closest
 from pycontain.errors import PycontainError, UsageError
@@ -75,10 +75,10 @@ def _dispatch(words: list[str], place: _Place) -> int:
         hint = f"did you mean 'pycontain {guess}'?" if guess else "list them: pycontain --help"
         raise UsageError(f"{name!r} is not a command", hint=hint)
     settings = load_settings(parsed.values, dict(os.environ))
-    verb = VERBS.get(name)
-    if verb is None:
+    if not COMMANDS[name].table:
         return _click(words)
-    told = parse(verb.options, rest)
+    verb = find(name)
+    told = read(name, verb, rest)
     return _click(words) if told.help else verb.run(settings, told)
 
 

@@ -9,13 +9,20 @@ import click
 
 from pycontain.cli.commands import COMMANDS
 from pycontain.cli.completing import volumes as complete
-from pycontain.cli.output import check_format, iso_time, print_document, print_objects, print_rows
+from pycontain.cli.output import print_document
 from pycontain.engine import volumes
 from pycontain.engine.envfile import parse_labels
+from pycontain.engine.inspection import iso_time
 from pycontain.engine.names import new_id
+from pycontain.engine.rendering import Columns
 from pycontain.engine.volumes import Volume
 from pycontain.errors import NotFound, PycontainError, UsageError
 from pycontain.runtime.settings import Settings
+
+_COLUMNS = Columns(
+    (("Driver", "DRIVER"), ("Name", "VOLUME NAME")),
+    {"Mountpoint": "MOUNTPOINT", "Labels": "LABELS", "CreatedAt": "CREATED", "UsedBy": "USED BY", "Scope": "SCOPE"},
+)
 
 
 def _document(volume: Volume) -> dict[str, Any]:
@@ -32,30 +39,27 @@ def _document(volume: Volume) -> dict[str, Any]:
     }
 
 
-@click.group(name="volume", help=COMMANDS["volume"][1], context_settings={"help_option_names": ["--help"]})
+@click.group(name="volume", help=COMMANDS["volume"].help, context_settings={"help_option_names": ["--help"]})
 def volume_group() -> None:
     """Hold the commands of volumes."""
 
 
 @volume_group.command(name="ls", help="List volumes.")
 @click.option("-q", "--quiet", is_flag=True, help="print names only")
-@click.option("--format", "form", default="table", metavar="table|json", help="as a table, or one JSON object per line")
+@click.option("--format", "form", default="table", metavar="FORMAT", help="table, json, or a template: {{.Name}}")
 @click.option(
     "-f", "--filter", "filters", multiple=True, metavar="KEY=VALUE", help="dangling=true|false, name=, label="
 )
 @click.pass_obj
 def list_(settings: Settings, quiet: bool, form: str, filters: tuple[str, ...]) -> None:
     """List volumes."""
-    check_format(form)
     for text in filters:
         _matches(Volume("", ""), text)  # a wrong one is an error, too, where there is nothing to filter
     found = [one for one in volumes.list_volumes(settings) if all(_matches(one, text) for text in filters)]
     if quiet:
         sys.stdout.writelines(f"{one.name}\n" for one in found)
-    elif form == "json":
-        print_objects(_document(one) for one in found)
     else:
-        print_rows(("driver", "volume name"), [("local", one.name) for one in found])
+        sys.stdout.write(_COLUMNS.render([_document(one) for one in found], form))
 
 
 def _matches(volume: Volume, text: str) -> bool:

@@ -12,16 +12,15 @@ from __future__ import annotations
 import os
 import stat
 
-from pycontain.cgroups import host
-from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
-from pycontain.engine import filesystems
+from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
+from pycontain.engine import apparmor, filesystems, placement
 from pycontain.engine import userns as users
 from pycontain.errors import HostError, StoreError, UsageError
 from pycontain.plan.compile import compile_plan
-from pycontain.plan.facts import USERNS_SINGLE, HostFacts
+from pycontain.plan.facts import USERNS_CUSTOM, USERNS_SINGLE, HostFacts
 from pycontain.plan.rootfs import DIRECTORY
 from pycontain.record import Record
-from pycontain.runtime import journal, probe, seccomp_cache
+from pycontain.runtime import idmap, journal, probe, seccomp_cache
 from pycontain.runtime.create import Maker
 
 TYPE_CHECKING = False
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from pycontain.runtime.init import Stdio
     from pycontain.runtime.settings import Settings
     from pycontain.runtime.state import Entry
+    from pycontain.spec.runtime import Spec
     from pycontain.spec.seccomp import LinuxSeccomp
 
 UNCONFINED = "unconfined"
@@ -81,14 +81,18 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
         raise HostError(
             "--group-add: this user namespace has one group only", hint="give the user ranges in /etc/subuid and subgid"
         )
-    plan, cgroup, limits, devices = _compile(settings, prepared, userns, privileged=privileged, kernel=kernel)
+    if userns.kind == USERNS_CUSTOM and not privileged:
+        entry.journal.intend(journal.IDMAP, idmap.to_text(userns.uid_map), idmap.to_text(userns.gid_map))
+    if privileged:
+        prepared = _confine(prepared)
+    cgroup = Cgroup(placement.place(settings, prepared.id))
+    plan = _compile(settings, prepared, userns, cgroup, privileged=privileged)
+    limits, devices = _check_limits(cgroup, prepared.spec)
     _make_layers(entry, prepared, userns, privileged=privileged)
     _write_files(entry, prepared, userns, privileged=privileged)
     if prepared.volumes:
         _provide_volumes(settings, entry, prepared)
-    if cgroup.paths.exists:
-        cgroup.create(lambda path: entry.journal.intend(journal.CGROUP, path), limits)
-        cgroup.apply(limits, devices)
+    _make_cgroup(entry, cgroup, limits, devices)
     return Assembly(entry, prepared, plan, cgroup, decided.note)
 
 
@@ -104,6 +108,21 @@ def _place_layers(settings: Settings, prepared: Prepared) -> Prepared:
     return prepared.replace(root=root, notes=(*prepared.notes, note))
 
 
+def _confine(prepared: Prepared) -> Prepared:
+    """Return the container under the default AppArmor profile, where AppArmor is active and nothing else was asked."""
+    process = prepared.spec.process
+    if process is None or process.apparmor_profile or prepared.state_options["privileged"]:
+        return prepared
+    if not probe.apparmor_enabled():
+        return prepared
+    reason = apparmor.load_default()
+    if reason:
+        note = f"AppArmor is active, but its default profile cannot be used: {reason}"
+        return prepared.replace(notes=(*prepared.notes, note))
+    process = process.replace(apparmor_profile=apparmor.NAME)
+    return prepared.replace(spec=prepared.spec.replace(process=process))
+
+
 def preview(settings: Settings, prepared: Prepared) -> tuple[Plan, str]:
     """Return the plan that :func:`assemble` would follow, and a note or ""; nothing is made or claimed.
 
@@ -113,35 +132,59 @@ def preview(settings: Settings, prepared: Prepared) -> tuple[Plan, str]:
     privileged, kernel = probe.is_privileged(), probe.kernel_version()
     decided = users.decide(None, prepared, privileged=privileged, kernel=kernel)
     prepared = _place_layers(settings, prepared.replace(root=decided.root))
-    plan, *_ = _compile(settings, prepared, decided.namespace, privileged=privileged, kernel=kernel)
+    cgroup = Cgroup(placement.place(settings, prepared.id, make=False))
+    plan = _compile(settings, prepared, decided.namespace, cgroup, privileged=privileged)
+    _check_limits(cgroup, prepared.spec)
     return plan, decided.note
 
 
 def _compile(
-    settings: Settings, prepared: Prepared, userns: UserNamespace, *, privileged: bool, kernel: tuple[int, int]
-) -> tuple[Plan, Cgroup, tuple[Setting, ...], DeviceFilter | None]:
-    """Return the plan, the cgroup that is to be, and its limits, all of which this host can enforce."""
-    facts = HostFacts(
-        kernel=kernel,
-        arch=probe.architecture(),
-        privileged=privileged,
-        userns=userns,
-        last_capability=probe.last_capability(),
-    )
-    cgroup = Cgroup(locate(host.usable(host.probe_host()), prepared.spec.linux.cgroups_path or ""))
-    limits, devices = _check_limits(cgroup, prepared)
-    facts = facts.replace(cgroup_trees=_cgroup_trees(cgroup.paths))
+    settings: Settings, prepared: Prepared, userns: UserNamespace, cgroup: Cgroup, *, privileged: bool
+) -> Plan:
+    """Return the plan of a container in a cgroup."""
+    facts = facts_for(userns, cgroup, privileged=privileged)
     seccomp, flags = _filter(settings, prepared, facts)
-    plan = compile_plan(
+    return compile_plan(
         prepared.spec,
         prepared.root,
         facts,
         seccomp=seccomp,
         seccomp_flags=flags,
-        keyring=f"_ses.{prepared.id[:12]}",
+        keyring=keyring_of(prepared.id),
         preserve_fds=prepared.preserve_fds,
     )
-    return plan, cgroup, limits, devices
+
+
+def facts_for(userns: UserNamespace, cgroup: Cgroup, *, privileged: bool) -> HostFacts:
+    """Return the facts that the plan of a container with these users and this cgroup depends on."""
+    return HostFacts(
+        kernel=probe.kernel_version(),
+        arch=probe.architecture(),
+        privileged=privileged,
+        userns=userns,
+        last_capability=probe.last_capability(),
+        cgroup_trees=_cgroup_trees(cgroup.paths),
+    )
+
+
+def keyring_of(container_id: str) -> str:
+    """Return the name of a container's session keyring."""
+    return f"_ses.{container_id[:12]}"
+
+
+def make_cgroup(entry: Entry, cgroup: Cgroup, spec: Spec) -> None:
+    """Make the cgroup of a container and set its limits.
+
+    Raises:
+        HostError: a limit cannot be enforced here.
+    """
+    _make_cgroup(entry, cgroup, *_check_limits(cgroup, spec))
+
+
+def _make_cgroup(entry: Entry, cgroup: Cgroup, limits: tuple[Setting, ...], devices: DeviceFilter | None) -> None:
+    if cgroup.paths.exists:
+        cgroup.create(lambda path: entry.journal.intend(journal.CGROUP, path), limits)
+        cgroup.apply(limits, devices)
 
 
 def make_log_directory(settings: Settings, entry: Entry) -> None:
@@ -166,9 +209,9 @@ def _provide_volumes(settings: Settings, entry: Entry, prepared: Prepared) -> No
     volumes.provide(settings, prepared.volumes, prepared.root)
 
 
-def _check_limits(cgroup: Cgroup, prepared: Prepared) -> tuple[tuple[Setting, ...], DeviceFilter | None]:
+def _check_limits(cgroup: Cgroup, spec: Spec) -> tuple[tuple[Setting, ...], DeviceFilter | None]:
     """Return what to write, after everything that this host cannot enforce has been an error."""
-    resources = prepared.spec.linux.resources
+    resources = spec.linux.resources
     if resources is None:
         return (), None
     devices = None

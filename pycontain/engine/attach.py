@@ -11,7 +11,7 @@ import os
 import select
 import time
 
-from pycontain.engine import protocol, waiting
+from pycontain.engine import exits, protocol, waiting
 from pycontain.engine.loop import MSG_DONTWAIT
 from pycontain.engine.terminal import (
     CHUNK,
@@ -29,7 +29,6 @@ from pycontain.kernel import _sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycontain.engine.options import RunOptions
     from pycontain.engine.protocol import Exit
     from pycontain.runtime.state import Entry
 
@@ -100,13 +99,15 @@ class Connection:
             pass  # it has ended and has been removed
         self.send(protocol.RECORDED)
 
-    def expect(self, kind: bytes) -> list[str]:
-        """Return the fields of the next packet of this kind, others are passed over.
+    def expect(self, kind: bytes, timeout_s: float | None = None) -> list[str]:
+        """Return the fields of the next packet of this kind, others are passed over; None waits for ever.
 
         Raises:
-            PycontainError: the monitor reports an error, or goes before.
+            PycontainError: the monitor reports an error, goes before, or is silent for too long.
         """
         while True:
+            if not exits.wait_readable(self.fd, timeout_s):
+                raise PycontainError("the monitor does not answer", hint="a disk may hang; see state D in ps")
             packet = self.receive()
             if packet[:1] == kind:
                 return protocol.fields_of(packet)
@@ -325,21 +326,6 @@ def start_detached(entry: Entry) -> None:
     """
     with Connection(entry.directory) as connection:
         connection.start(entry)
-
-
-def start_attached(entry: Entry, options: RunOptions) -> int:
-    """Start a container that waits to be started, attached as the options say, and return its exit code.
-
-    Raises:
-        PycontainError: it cannot be executed, or was started before.
-    """
-    wanted = options.attach or ("stdin", "stdout", "stderr")
-    streams = "".join(
-        letter
-        for name, letter in (("stdin", protocol.STDIN), ("stdout", protocol.STDOUT), ("stderr", protocol.STDERR))
-        if name in wanted and (name != "stdin" or options.interactive)
-    )
-    return serve(entry, streams=streams, detach_keys=options.detach_keys, proxy=options.sig_proxy, start=True)
 
 
 def serve(entry: Entry, *, streams: str, detach_keys: bytes, proxy: bool, start: bool = False) -> int:

@@ -12,8 +12,8 @@ import sys
 
 from pycontain.cgroups.host import probe_host, usable
 from pycontain.engine import trials
+from pycontain.engine.filesystems import cannot_shift
 from pycontain.engine.netfiles import read_host_file
-from pycontain.engine.userns import cannot_shift
 from pycontain.errors import UsageError
 from pycontain.kernel import _sys
 from pycontain.kernel import constants as kernel
@@ -179,6 +179,7 @@ class Examination:
             _words(layout.unified.directory(layout.unified.base or "/"), "cgroup.controllers") if layout.unified else ()
         )
         found = []
+        missing: list[tuple[str, str]] = []
         for name in _LIMITS:
             old = "blkio" if name == "io" else name
             if name in unified:
@@ -186,12 +187,14 @@ class Examination:
             elif old in layout.v1:
                 found.append(f"{old} (v1, {layout.v1[old].mountpoint})")
             else:
-                reason = layout.unusable.get(old) or layout.unusable.get("unified") or "not offered here"
-                yield Finding(
-                    f"cgroup {name}", GAP, f"{reason}: limits of {name} are refused", self._controller_fix(name)
-                )
+                missing.append((name, layout.unusable.get(old) or layout.unusable.get("unified") or "not offered here"))
         if found:
             yield Finding("cgroup limits", OK, ", ".join(found))
+        if missing:
+            names = ", ".join(name for name, _ in missing)
+            reasons = "; ".join(dict.fromkeys(reason for _, reason in missing))
+            fixes = "; ".join(dict.fromkeys(self._controller_fix(name) for name, _ in missing))
+            yield Finding("cgroup limits", GAP, f"none of {names}: {reasons}", fixes)
 
     def _controller_fix(self, name: str) -> str:
         if not self.privileged:
@@ -277,6 +280,10 @@ def _has_range(path: str, name: str) -> bool:
 
 
 def _delegation() -> str:
+    if not os.path.isdir("/run/systemd/system"):
+        return (
+            f"as root, make a cgroup directory, hand it to this user (chown -R {os.geteuid()}), and start a shell in it"
+        )
     place = "/etc/systemd/system/user@.service.d"
     return (
         f"sudo mkdir -p {place} && printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | sudo tee"

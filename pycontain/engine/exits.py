@@ -58,14 +58,17 @@ def exit_of_stranger(pidfd: int) -> Exit | None:
     return Exit(128 + posix.WTERMSIG(status), posix.WTERMSIG(status))
 
 
-def wait_gone(pidfd: int, timeout_s: float | None = None) -> bool:
-    """Wait until the process has ended, and return whether it has; None waits for ever."""
+def wait_readable(fd: int, timeout_s: float | None = None) -> bool:
+    """Wait until a descriptor can be read, and return whether it can; a pidfd when its process has ended.
+
+    None waits for ever.
+    """
     poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
+    poll.register(fd, select.POLLIN)
     return bool(poll.poll(None if timeout_s is None else max(timeout_s, 0) * 1000))
 
 
 def kill_and_wait(pidfd: int, timeout_s: float) -> bool:
     """Send SIGKILL and return whether the process ended in time."""
     send(pidfd, _SIGKILL)
-    return wait_gone(pidfd, timeout_s)
+    return wait_readable(pidfd, timeout_s)

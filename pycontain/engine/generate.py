@@ -131,7 +131,9 @@ def _user_namespace(options: RunOptions, around: Surroundings) -> tuple[str | tu
                 )
         joined = first[1].userns.get("kind", namespaces.HOST) != namespaces.HOST
         return (USERNS_CONTAINER, first[1]) if joined else (namespaces.HOST, first[1])
-    request = options.userns or (namespaces.HOST if options.privileged else namespaces.USERNS_AUTO)
+    # An ordinary user has privileges nowhere but in a user namespace.
+    privileged = options.privileged and not around.rootless
+    request = options.userns or (namespaces.HOST if privileged else namespaces.USERNS_AUTO)
     if request[0].isdigit():
         uid, gid, size = map(int, request.split(":"))
         return (uid, gid, size), None

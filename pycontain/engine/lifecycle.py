@@ -97,7 +97,7 @@ def start(
     detach_keys: bytes = DEFAULT_DETACH_KEYS,
     sig_proxy: bool = True,
 ) -> int:
-    """Start a created container; with ``attached`` stay until it ends and return its exit code.
+    """Start a container that was made or has ended; with ``attached`` stay until it ends and return its exit code.
 
     Raises:
         WrongState: it runs already.
@@ -106,6 +106,10 @@ def start(
     entry, _state, status = look(settings, reference)
     if status in (RUNNING, PAUSED):
         raise WrongState(f"container {reference} is {status} already")
+    if status == STOPPED:
+        from pycontain.engine import spawn
+
+        spawn.recreate(settings, entry)
     if not attached:
         attach.start_detached(entry)
         return 0
@@ -183,7 +187,7 @@ def _end(entry: Entry, state: State, signal: int, patience_s: float) -> None:
             if state.status == PAUSED:
                 # A frozen process gets its signal when it runs again.
                 _thaw(entry)
-            if signal == SIGKILL or not exits.wait_gone(pidfd, None if patience_s < 0 else patience_s):
+            if signal == SIGKILL or not exits.wait_readable(pidfd, None if patience_s < 0 else patience_s):
                 _kill(entry, pidfd)
     try:
         settle(entry, entry.load())
@@ -199,7 +203,7 @@ def _kill(entry: Entry, pidfd: int) -> None:
     if cgroup is not None:
         # a process that cgroup v1 has frozen dies only when it is thawed
         cgroup.kill()
-    if not exits.wait_gone(pidfd, DIE_S):
+    if not exits.wait_readable(pidfd, DIE_S):
         raise HostError(
             f"container {entry.id[:12]} does not end",
             hint="it may wait for a file system or device that hangs (state D in ps); try again later",
@@ -220,6 +224,17 @@ def _thaw(entry: Entry) -> None:
     cgroup = waiting.cgroup_of(entry)
     if cgroup is not None:
         cgroup.thaw()
+
+
+def restart(settings: Settings, reference: str, *, timeout_s: int | None = None) -> None:
+    """Stop a container as :func:`stop` does, if it runs, and start it again.
+
+    Raises:
+        NotFound: no such container, or it was removed when it ended (--rm).
+        PycontainError: it cannot be started again.
+    """
+    stop(settings, reference, timeout_s=timeout_s)
+    start(settings, reference)
 
 
 def pause(settings: Settings, reference: str) -> None:
@@ -295,7 +310,7 @@ def _wait_process(entry: Entry, state: State) -> int:
     if pidfd is None:
         return settle(entry, entry.load()).exit_code
     with exits.Owned(pidfd):
-        exits.wait_gone(pidfd)
+        exits.wait_readable(pidfd)
         try:
             return settle(entry, entry.load()).exit_code
         except NotFound:
@@ -332,7 +347,7 @@ def delete(settings: Settings, reference: str, *, force: bool = False, volumes: 
             _kill_everything(entry, state)
         elif status == CREATED:
             _kill_everything(entry, state)
-    elif not force and not _is_abandoned(entry):
+    elif not force and not is_abandoned(entry):
         raise WrongState(f"container {reference} is being made", hint=f"pycontain rm -f {reference}")
     try:
         with entry.lock():
@@ -350,7 +365,7 @@ def _kill_everything(entry: Entry, state: State) -> None:
         pass
 
 
-def _is_abandoned(entry: Entry) -> bool:
+def is_abandoned(entry: Entry) -> bool:
     """Return whether a container without a state has no maker any more."""
     try:
         with entry.lock(wait=False):

@@ -17,6 +17,7 @@ from pycontain.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
 # Source: getrlimit(2); docker's names are these in lower case without RLIMIT_
 _RLIMIT_WORDS = "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack"
@@ -61,6 +62,26 @@ class Limits(Record):
     write_bps: tuple[Throttle, ...] = ()
     read_iops: tuple[Throttle, ...] = ()
     write_iops: tuple[Throttle, ...] = ()
+
+
+_WORDS = (
+    "memory memory_swap memory_reservation cpus cpu_quota cpu_period cpu_shares cpu_weight cpuset_cpus cpuset_mems"
+    " pids_limit blkio_weight"
+)
+
+
+def parse_limit_options(raw: Mapping[str, Any]) -> Limits:
+    """Return the limits from texts keyed by option in snake_case; rates are tuples of texts.
+
+    Raises:
+        UsageError: a value is wrong, or two contradict each other.
+    """
+    return parse_limits({name.replace("_", "-"): raw.get(name) for name in _WORDS.split()}).replace(
+        read_bps=parse_throttles("--device-read-bps", raw.get("device_read_bps") or (), sizes=True),
+        write_bps=parse_throttles("--device-write-bps", raw.get("device_write_bps") or (), sizes=True),
+        read_iops=parse_throttles("--device-read-iops", raw.get("device_read_iops") or (), sizes=False),
+        write_iops=parse_throttles("--device-write-iops", raw.get("device_write_iops") or (), sizes=False),
+    )
 
 
 def parse_limits(raw: Mapping[str, str | None]) -> Limits:

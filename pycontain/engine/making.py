@@ -17,10 +17,12 @@ from pycontain.spec.decode import encode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from pycontain.engine.assembly import Assembly
     from pycontain.engine.generate import Prepared
     from pycontain.engine.options import RunOptions
+    from pycontain.plan.plan import Plan
     from pycontain.runtime.create import Created
     from pycontain.runtime.init import Stdio
     from pycontain.runtime.settings import Settings
@@ -111,6 +113,7 @@ class Making:
             monitor_start=processes.start_time(attended_by) or 0,
             cgroup=self.assembly.cgroup.paths.asdict(),
             root=prepared.root.path,
+            root_source=prepared.root.asdict(),
             command=plan.process.argv,
             userns=users.to_state(plan.userns, self.assembly.note),
             options=prepared.state_options,
@@ -134,6 +137,16 @@ class Making:
         except OSError as error:
             raise UsageError(f"{path}: {(error.strerror or '').lower()}", hint="choose another path") from error
         self._written.append(path)
+
+    @property
+    def attended(self) -> dict[str, Any]:
+        """What the monitor must know of the container."""
+        return self.prepared.state_options
+
+    @property
+    def plan(self) -> Plan:
+        """The plan, once the container has been created."""
+        return self.assembly.plan
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -94,6 +94,8 @@ class Monitor:
             protocol.QUERY: self._query,
         }
         loop.signals({_signal.SIGTERM: self.stop, _signal.SIGCHLD: self._process.reap_others})
+        if options.start_within_s:
+            loop.after("start", options.start_within_s, self._not_started)
         self._process.reap_others()
 
     def stop(self) -> None:
@@ -231,6 +233,10 @@ class Monitor:
         self._end = end
         self._streams.drain(lambda: self._finish(end, cgroup))
 
+    def _not_started(self) -> None:
+        if not self._process.asked:
+            self._kill("the command that made it ended before it started it")
+
     def _kill(self, reason: str) -> None:
         self._reason = reason
         self._process.signal(_signal.SIGKILL)
@@ -268,34 +274,47 @@ class Monitor:
             pass  # tmpfs full, or the file damaged: those who wait are told all the same
 
     def _finish(self, end: Exit, cgroup: Cgroup | None) -> None:
-        """Everything is read: write log and state, remove what the container had, and tell everybody."""
+        """Everything is read: write the log, remove what the container had, write the state, and tell everybody.
+
+        The state comes last: once it says stopped, another command may give the container a new cgroup and socket.
+        """
         log = self._streams.finish()
         if self._clients.disconnected:
             log["disconnected_clients"] = self._clients.disconnected
-        self._record(end, log)
-        self._clean_up(cgroup)
-        self._finished = self._clients.closing = True
         try:
             posix.unlink(f"{self._directory}/{protocol.CONTROL_SOCKET}")
         except OSError:
             pass  # removed with the container
+        self._leave(cgroup)
+        self._record(end, log)
+        if self._options.remove:
+            self._dispose()
+        self._finished = self._clients.closing = True
         for client in self._clients.everyone():
             self._tell_end(client)
         self._arrange()
 
-    def _clean_up(self, cgroup: Cgroup | None) -> None:
-        """Remove the cgroup, and with --rm the container; what does not go is left to rm and prune."""
-        from pycontain.engine import monitors, waiting
+    def _leave(self, cgroup: Cgroup | None) -> None:
+        """Remove the container's cgroup and leave the monitors'; what does not go is left to rm and prune."""
+        from pycontain.engine import monitors
         from pycontain.errors import PycontainError
 
         try:
-            monitors.leave()
+            monitors.leave(self._entry().store.settings)
             if cgroup is not None:
                 cgroup.remove()
-            if self._options.remove:
-                entry = self._entry()
-                with entry.lock():
-                    waiting.dispose(entry, volumes=True)
+        except (OSError, PycontainError):
+            pass
+
+    def _dispose(self) -> None:
+        """Remove the container; what does not go is left to rm and prune."""
+        from pycontain.engine import waiting
+        from pycontain.errors import PycontainError
+
+        entry = self._entry()
+        try:
+            with entry.lock():
+                waiting.dispose(entry, volumes=True)
         except (OSError, PycontainError):
             pass
 
@@ -336,7 +355,11 @@ def main(arguments: list[str]) -> NoReturn:
 
 def _introduce(container: str) -> None:
     """Set the names that ps shows, by the C half of python-prctl: its other half would cost 190 KiB here."""
-    import _prctl
-
+    try:
+        import _prctl
+    except ImportError:
+        # it is a dependency, but no reason to leave a container without a keeper
+        _sys.set_name("pycontain:mon")
+        return
     _prctl.prctl(_prctl.PR_SET_NAME, "pycontain:mon")
     _prctl.set_proctitle(f"pycontain: monitor of {container[:12]}")

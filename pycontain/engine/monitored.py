@@ -31,51 +31,78 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from pycontain.engine.options import RunOptions
+    from pycontain.engine.remaking import Remaking
     from pycontain.runtime.create import Created
     from pycontain.runtime.settings import Settings
     from pycontain.runtime.state import Entry
 
+    # a container that is made, or made again
+    Subject = Making | Remaking
+
 READY = b"R"
 FAILED = b"F"
 BACKLOG = 64
+# After this a container whose command was killed between making and starting it is ended by its monitor.
+START_WITHIN_S = 60.0
 
 
-def make(settings: Settings, options: RunOptions) -> tuple[Entry, tuple[str, ...]]:
+def make(settings: Settings, options: RunOptions, *, start_within_s: float = 0) -> tuple[Entry, tuple[str, ...]]:
     """Return a container whose init waits to be started, kept by its monitor, and lines for the user.
+
+    If nobody starts it within ``start_within_s`` (0: no limit) it is ended: the command that should has died.
 
     Raises:
         PycontainError: it could not be made; nothing is left then.
     """
     with Making(settings, options) as making:
-        ends = _Ends(making, options)
-        ours, theirs = _sys.socketpair(protocol.SEQPACKET)
-        pid = os.fork()
-        if pid == 0:
-            _be_monitor(making, ends, theirs)
-        os.close(theirs)
-        ends.close()
-        data, _, _ = _sys.recvmsg(ours, protocol.MAX_PACKET)
-        os.close(ours)
-        if data[:1] == FAILED:
-            os.waitpid(pid, 0)
-            raise from_fields(decode(data))
-        if data[:1] != READY:
-            raise StageError("the process that makes the container has died", stage="host")
-        return making.entry, tuple(note for note in decode(data) if note)
+        return making.entry, _fork(making, start_within_s)
+
+
+def make_again(settings: Settings, entry: Entry) -> tuple[str, ...]:
+    """Give a stopped container new processes and a new monitor; init waits to be started. Returns lines for the user.
+
+    Raises:
+        PycontainError: they could not be made; the container is stopped as before.
+    """
+    from pycontain.engine.remaking import Remaking
+
+    with Remaking(settings, entry) as making:
+        return _fork(making, START_WITHIN_S)
+
+
+def _fork(making: Subject, start_within_s: float) -> tuple[str, ...]:
+    ends = _Ends(making, start_within_s)
+    ours, theirs = _sys.socketpair(protocol.SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        _be_monitor(making, ends, theirs)
+    os.close(theirs)
+    ends.close()
+    data, _, _ = _sys.recvmsg(ours, protocol.MAX_PACKET)
+    os.close(ours)
+    if data[:1] == FAILED:
+        os.waitpid(pid, 0)
+        raise from_fields(decode(data))
+    if data[:1] != READY:
+        raise StageError("the process that makes the container has died", stage="host")
+    return tuple(note for note in decode(data) if note)
 
 
 class _Ends:
     """The descriptors of both sides: the container's stdio, the monitor's ends, the handoff, the control socket."""
 
-    def __init__(self, making: Making, options: RunOptions) -> None:
-        directory = making.entry.directory
-        self.control = _sys.unix_listen(f"{directory}/{protocol.CONTROL_SOCKET}", protocol.SEQPACKET, BACKLOG, 0o600)
+    def __init__(self, making: Subject, start_within_s: float) -> None:
+        self.start_within_s = start_within_s
+        options, path = making.attended, f"{making.entry.directory}/{protocol.CONTROL_SOCKET}"
+        if os.path.lexists(path):
+            os.unlink(path)  # of a monitor that has ended
+        self.control = _sys.unix_listen(path, protocol.SEQPACKET, BACKLOG, 0o600)
         self.handoff, self.handed = _sys.socketpair(protocol.SEQPACKET)
         self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self.stdin = self.stdout = self.stderr = -1
         inside = [self.null] * 3
-        if not options.tty:
-            if options.interactive:
+        if not options["tty"]:
+            if options["interactive"]:
                 inside[0], self.stdin = os.pipe()
             self.stdout, inside[1] = os.pipe()
             self.stderr, inside[2] = os.pipe()
@@ -92,12 +119,11 @@ class _Ends:
                 os.close(fd)
 
 
-def _be_monitor(making: Making, ends: _Ends, report: int) -> NoReturn:
+def _be_monitor(making: Subject, ends: _Ends, report: int) -> NoReturn:
     try:
         os.setsid()
         _sys.prctl(PR_SET_CHILD_SUBREAPER, 1)
-        if not making.settings.rootless:
-            monitors.join()
+        monitors.join(making.settings)
         if os.fork() == 0:
             _be_creator(making, ends, report)
         os.chdir("/")
@@ -112,17 +138,17 @@ def _be_monitor(making: Making, ends: _Ends, report: int) -> NoReturn:
         _fail(report, error)
 
 
-def _be_creator(making: Making, ends: _Ends, report: int) -> NoReturn:
+def _be_creator(making: Subject, ends: _Ends, report: int) -> NoReturn:
     try:
         for fd in ends.monitors:
             if fd >= 0:
                 os.close(fd)
-        if making.options.log.driver != LOG_NONE:
+        if making.attended["log"]["driver"] != LOG_NONE:
             make_log_directory(making.settings, making.entry)
         created = making.create(Stdio(*ends.inside), tied=False, forget=making.lock.forget)
         making.save(created, shape=state.MONITORED, status=state.CREATED, attended_by=os.getppid())
         fds = (created.channel.fd,) if created.terminal < 0 else (created.channel.fd, created.terminal)
-        _sys.sendmsg(ends.handed, _handoff(making, created), fds)
+        _sys.sendmsg(ends.handed, _handoff(making, created, ends.start_within_s), fds)
         _sys.sendmsg(report, READY + "\0".join(making.notes).encode())
         os._exit(0)
     except BaseException as error:  # a fork must not run its parent's code
@@ -138,22 +164,23 @@ def _fail(report: int, error: BaseException) -> NoReturn:
         os._exit(1)
 
 
-def _handoff(making: Making, created: Created) -> bytes:
-    options, settings, plan = making.options, making.settings, making.assembly.plan
+def _handoff(making: Subject, created: Created, start_within_s: float) -> bytes:
+    options, settings, plan = making.attended, making.settings, making.plan
     late = protocol.LateOptions(settings.asdict(), plan.process.argv, plan.process.paths)
-    log = options.log
+    log = options["log"]
     told = protocol.MonitorOptions(
         id=making.entry.id,
-        log_driver=log.driver,
+        log_driver=log["driver"],
         log_path=f"{settings.data}/logs/{making.entry.id}/container.log",
-        log_max_size=max(log.max_size, 0),
-        log_max_file=log.max_file,
-        tty=options.tty,
-        stdin_once=options.interactive and not options.detach,
-        remove=options.remove,
-        stop_signal=options.stop_signal,
-        stop_timeout_s=float(options.stop_timeout_s),
-        timeout_s=float(options.timeout_s),
+        log_max_size=max(log["max_size"], 0),
+        log_max_file=log["max_file"],
+        tty=options["tty"],
+        stdin_once=options["interactive"] and not options["detach"],
+        remove=options["remove"],
+        stop_signal=options["stop_signal"],
+        stop_timeout_s=float(options["stop_timeout_s"]),
+        timeout_s=float(options["timeout_s"]),
+        start_within_s=start_within_s,
     )
     return protocol.pack_handoff(created.pid, told, late)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 
-from pycontain.cgroups import host
-from pycontain.cgroups.cgroup import Cgroup, locate
+from pycontain.cgroups.cgroup import Cgroup
+from pycontain.engine import placement
 from pycontain.errors import HostError
 
-PATH = "/pycontain/monitors"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontain.runtime.settings import Settings
 
 
-def join() -> None:
+def join(settings: Settings) -> None:
     """Move this single-threaded process there; a host that gives us no cgroup keeps it where it is."""
-    cgroup = Cgroup(locate(host.usable(host.probe_host()), PATH))
+    cgroup = Cgroup(placement.place(settings, placement.MONITORS))
     if not cgroup.paths.exists:
         return
     for _attempt in range(10):
@@ -27,9 +29,9 @@ def join() -> None:
             return
 
 
-def leave() -> None:
+def leave(settings: Settings) -> None:
     """Move this process to the roots of its hierarchies, so that whoever comes last can remove the shared cgroup."""
-    paths = locate(host.usable(host.probe_host()), PATH)
+    paths = placement.place(settings, placement.MONITORS, make=False)
     for directory in paths.directories:
         root = os.path.dirname(os.path.dirname(directory))
         for name in ("tasks", "cgroup.procs"):

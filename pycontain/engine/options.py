@@ -141,21 +141,10 @@ def run_options(raw: Mapping[str, Any], environ: Mapping[str, str]) -> RunOption
         **_process(get, environ),
         **_files(get),
         **_confinement(get),
-        limits=limits.parse_limits({name.replace("_", "-"): raw.get(name) for name in _LIMIT_WORDS.split()}).replace(
-            read_bps=limits.parse_throttles("--device-read-bps", get.many("device_read_bps"), sizes=True),
-            write_bps=limits.parse_throttles("--device-write-bps", get.many("device_write_bps"), sizes=True),
-            read_iops=limits.parse_throttles("--device-read-iops", get.many("device_read_iops"), sizes=False),
-            write_iops=limits.parse_throttles("--device-write-iops", get.many("device_write_iops"), sizes=False),
-        ),
+        limits=limits.parse_limit_options(raw),
     )
     _check_together(options)
     return options
-
-
-_LIMIT_WORDS = (
-    "memory memory_swap memory_reservation cpus cpu_quota cpu_period cpu_shares cpu_weight cpuset_cpus cpuset_mems"
-    " pids_limit blkio_weight"
-)
 
 
 class _Texts:

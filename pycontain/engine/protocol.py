@@ -51,7 +51,8 @@ class MonitorOptions(Record):
     """What a monitor must know of its container while it runs; text, whole numbers and booleans by their defaults.
 
     ``log_max_size`` in bytes, 0: no limit. ``stdin_once``: stdin ends when the client that was attached to it goes.
-    Times in seconds, 0: none; ``patience_s``: how long output waits for a client or a disk that does not take it.
+    Times in seconds, 0: none; ``patience_s``: how long output waits for a client or a disk that does not take it;
+    ``start_within_s``: a container that nobody starts in this time is ended, because its command has died.
     ``late`` is what only the end or a failure needs: :class:`LateOptions` as JSON.
     """
 
@@ -67,6 +68,7 @@ class MonitorOptions(Record):
     stop_timeout_s: float = 10.0
     timeout_s: float = 0.0
     patience_s: float = 10.0
+    start_within_s: float = 0.0
     late: str = "{}"
 
 

@@ -34,8 +34,12 @@ def run(settings: Settings, options: RunOptions) -> int:
     if options.remove and options.sig_proxy and not (options.detach or options.tty or options.attach):
         return direct.run(settings, options, of(settings).warning)
     from pycontain.engine.attach import Connection
+    from pycontain.engine.monitored import START_WITHIN_S
+    from pycontain.engine.terminal import require_terminal
 
-    entry = _make(settings, options)
+    if options.tty and options.interactive and not options.detach:
+        require_terminal()
+    entry = _make(settings, options, start_within_s=START_WITHIN_S)
     with Connection(entry.directory) as connection:
         if not options.detach:
             return _run_attached(settings, entry, connection, options)
@@ -72,13 +76,25 @@ def create(settings: Settings, options: RunOptions) -> str:
     return _make(settings, options).id
 
 
-def _make(settings: Settings, options: RunOptions) -> Entry:
+def _make(settings: Settings, options: RunOptions, *, start_within_s: float = 0) -> Entry:
     from pycontain.engine import monitored
 
-    entry, notes = monitored.make(settings, options)
+    entry, notes = monitored.make(settings, options, start_within_s=start_within_s)
     for note in notes:
         of(settings).warning(note)
     return entry
+
+
+def recreate(settings: Settings, entry: Entry) -> None:
+    """Give a stopped container new processes on its own layer; they wait to be started, as after :func:`create`.
+
+    Raises:
+        WrongState: it is not stopped, or shares namespaces with a container that may be gone.
+    """
+    from pycontain.engine import monitored
+
+    for note in monitored.make_again(settings, entry):
+        of(settings).warning(note)
 
 
 def explain(settings: Settings, options: RunOptions) -> int:

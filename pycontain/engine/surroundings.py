@@ -97,7 +97,7 @@ def gather(settings: Settings, options: RunOptions, container_id: str, name: str
         data=settings.data,
         rootless=settings.rootless,
         root=root,
-        identity=identify(root.path, options.user, options.group_add),
+        identity=identify(root.path, options.user or _default_user(options.userns), options.group_add),
         hostname=os.uname().nodename,
         hosts=netfiles.read_host_file("/etc/hosts") if options.network == namespaces.HOST else "",
         resolv_conf=netfiles.read_host_file("/etc/resolv.conf") if options.network == namespaces.HOST else "",
@@ -147,6 +147,11 @@ def find_root(settings: Settings, options: RunOptions, container_id: str) -> Roo
     if path == "/":
         raise UsageError("ROOTFS: / is this machine's own root", hint="use @host, which leaves it unchanged")
     return RootSource(DIRECTORY, path, overlay, writable=options.writable)
+
+
+def _default_user(userns: str) -> str:
+    """Return who runs the command where nobody is named: root, or the caller, whose id ``keep-id`` keeps."""
+    return f"{os.geteuid()}:{os.getegid()}" if userns == namespaces.USERNS_KEEP_ID else ""
 
 
 def identify(root: str, user: str, group_add: tuple[str, ...]) -> Identity:

@@ -55,9 +55,9 @@ def namespace(flag: int) -> Callable[[], None]:
 
 
 def user_namespace_with_map() -> None:
-    """Make a user namespace, map the own id to root in it, and mount a tmpfs there as its root may.
+    """Make a user namespace, map the own id to root in it, and make a tmpfs there as its root may.
 
-    AppArmor on Ubuntu allows the first and then takes the capabilities away: only the mount shows it.
+    AppArmor on Ubuntu allows the first and then takes the capabilities away: only a mount shows it.
     """
     uid, gid = os.geteuid(), os.getegid()
     _sys.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
@@ -65,7 +65,9 @@ def user_namespace_with_map() -> None:
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
             file.write(text)
     _sys.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE, None)
-    _sys.mount("tmpfs", "/tmp", "tmpfs", 0, None)
+    context = _sys.fsopen("tmpfs", kernel.FSOPEN_CLOEXEC)
+    _sys.fsconfig_create(context)
+    _sys.fsmount(context, kernel.FSMOUNT_CLOEXEC, 0)
 
 
 def idmapped_mount(path: str) -> Callable[[], None]:

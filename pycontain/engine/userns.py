@@ -119,12 +119,21 @@ def _fall_back(prepared: Prepared, reason: str) -> tuple[UserNamespace, RootSour
 
 
 def _of_user(*, keep: bool) -> UserNamespace:
-    """Return the map of an ordinary user: the subordinate ranges where newuidmap(1) can write them, else one id."""
+    """Return the map of an ordinary user: the subordinate ranges where newuidmap(1) can write them, else one id.
+
+    Raises:
+        HostError: the own id is to be kept, and there is no other one to be root.
+    """
     uid, gid = os.geteuid(), os.getegid()
     uids, gids = _subordinate("/etc/subuid", uid), _subordinate("/etc/subgid", uid)
     if not uids or not gids:
-        inside = (uid, gid) if keep else (0, 0)
-        return UserNamespace(USERNS_SINGLE, (IDMapping(inside[0], uid, 1),), (IDMapping(inside[1], gid, 1),))
+        if keep:
+            raise HostError(
+                "--userns keep-id: this user has no ranges in /etc/subuid and /etc/subgid, so nobody could be root",
+                requirement="subordinate ids",
+                hint="pycontain doctor says how to get them",
+            )
+        return UserNamespace(USERNS_SINGLE, (IDMapping(0, uid, 1),), (IDMapping(0, gid, 1),))
     if not keep:
         return UserNamespace(USERNS_CUSTOM, _with_own(uid, 0, uids), _with_own(gid, 0, gids))
     return UserNamespace(USERNS_CUSTOM, _with_own(uid, uid, uids), _with_own(gid, gid, gids))

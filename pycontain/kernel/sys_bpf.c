@@ -130,7 +130,8 @@ sys_bpf_prog_get_fd_by_id(PyObject *Py_UNUSED(self), PyObject *args)
 
 PyMethodDef bpf_methods[] = {
     METHOD(bpf_prog_load, "bpf_prog_load(prog_type, expected_attach_type, insns, license) -> fd: bpf(2)."),
-    METHOD_KEYWORDS(bpf_prog_attach, "bpf_prog_attach(target_fd, prog_fd, attach_type, flags=0, replace_fd=-1): bpf(2)."),
+    METHOD_KEYWORDS(bpf_prog_attach,
+                    "bpf_prog_attach(target_fd, prog_fd, attach_type, flags=0, replace_fd=-1): bpf(2)."),
     METHOD(bpf_prog_detach, "bpf_prog_detach(target_fd, prog_fd, attach_type): bpf(2)."),
     METHOD(bpf_prog_query, "bpf_prog_query(target_fd, attach_type) -> program ids: bpf(2)."),
     METHOD(bpf_prog_get_fd_by_id, "bpf_prog_get_fd_by_id(id) -> fd: bpf(2)."),

@@ -50,7 +50,7 @@ sys_clone3(PyObject *Py_UNUSED(self), PyObject *args, PyObject *keywords)
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "K|ii:clone3", names, &flags, &cgroup_fd, &exit_signal))
         return NULL;
     if ((flags & (CLONE_VM | CLONE_THREAD | CLONE_VFORK | CLONE_SETTLS)) != 0) {
-        PyErr_SetString(PyExc_ValueError, "clone3 here is a fork: no CLONE_VM, CLONE_THREAD, CLONE_VFORK, CLONE_SETTLS");
+        PyErr_SetString(PyExc_ValueError, "clone3 here is a fork: no CLONE_VM, _THREAD, _VFORK or _SETTLS");
         return NULL;
     }
     struct clone_args_v2 clone_args = {

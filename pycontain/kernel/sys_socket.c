@@ -283,7 +283,8 @@ sys_peer_credentials(PyObject *Py_UNUSED(self), PyObject *args)
 }
 
 PyMethodDef socket_methods[] = {
-    METHOD_KEYWORDS(sendmsg, "sendmsg(fd, data, fds=(), flags=0) -> bytes sent: sendmsg(2) with SCM_RIGHTS, never SIGPIPE."),
+    METHOD_KEYWORDS(sendmsg,
+                    "sendmsg(fd, data, fds=(), flags=0) -> bytes sent: sendmsg(2) with SCM_RIGHTS, never SIGPIPE."),
     METHOD_KEYWORDS(recvmsg, "recvmsg(fd, bufsize, maxfds=0, flags=0) -> (data, fds, msg_flags): recvmsg(2)."),
     METHOD(socketpair, "socketpair(type) -> (fd, fd): socketpair(2) of AF_UNIX."),
     METHOD(unix_listen, "unix_listen(path, type, backlog, mode) -> fd: bind(2) and listen(2); mode less the umask."),

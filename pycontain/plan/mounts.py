@@ -61,10 +61,11 @@ def _bind(mount: Mount, flags: MountFlags, name: str, path: str, facts: HostFact
     if not mount.source:
         raise SpecError(f"{path}.source", "a bind mount needs a source")
     idmap = ("ridmap" if flags.idmap_recursive else "idmap") if flags.idmap and facts.userns.idmap else ""
+    pid, source = _split_foreign(mount.source)
     tree = OpenTree(
         path,
         name,
-        mount.source,
+        source,
         recursive=flags.recursive,
         attr_set=flags.attr_set,
         attr_clr=flags.attr_clr | flags.implied_clr,
@@ -72,8 +73,17 @@ def _bind(mount: Mount, flags: MountFlags, name: str, path: str, facts: HostFact
         tree_clr=flags.rec_attr_clr,
         idmap=idmap,
         propagation=flags.propagation,
+        inside_pid=pid,
     )
     return [tree], [Attach(path, name, mount.destination)]
+
+
+def _split_foreign(source: str) -> tuple[int, str]:
+    """Return (pid, path inside) of /proc/PID/root/PATH, which is in another mount namespace; else (0, source)."""
+    parts = source.split("/", 4)
+    if len(parts) == 5 and parts[:2] == ["", "proc"] and parts[2].isdigit() and parts[3] == "root":
+        return int(parts[2]), f"/{parts[4]}"
+    return 0, source
 
 
 def _fresh(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> Op:

@@ -54,7 +54,8 @@ class OpenTree(Op):
 
     ``attr_set`` / ``attr_clr`` are MOUNT_ATTR_* bits of this one mount, ``tree_set`` / ``tree_clr`` of all below as
     well. ``idmap`` shifts owners by the container's own mapping: "idmap" for this mount, "ridmap" for the tree.
-    ``propagation`` is an MS_* value with MS_REC where recursive, or 0.
+    ``propagation`` is an MS_* value with MS_REC where recursive, or 0. With ``inside_pid`` the source is a path in the
+    mount namespace of that process.
     """
 
     name: str
@@ -66,6 +67,7 @@ class OpenTree(Op):
     tree_clr: int = 0
     idmap: str = ""
     propagation: int = 0
+    inside_pid: int = 0
 
     @property
     def shared(self) -> bool:
@@ -74,6 +76,8 @@ class OpenTree(Op):
 
     def describe(self) -> str:
         words = [f"clone the mount at {self.source}"]
+        if self.inside_pid:
+            words.append(f"as process {self.inside_pid} sees it")
         if self.recursive:
             words.append("recursively")
         if self.idmap:

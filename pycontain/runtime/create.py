@@ -125,14 +125,15 @@ class Maker:
             return pid, pidfd
         joined = entry.open_joined(spaces)
         report_in, report_out = os.pipe()
-        # without privilege on the host everything else needs the container's user namespace first
-        pid, pidfd = _clone(CLONE_NEWUSER if self.plan.users_first else 0, -1)
+        # Without privilege on the host everything else needs the container's user namespace first. The cgroup is
+        # entered here: once in another user namespace, this process has no right to it, and init inherits it.
+        pid, pidfd = _clone(CLONE_NEWUSER if self.plan.users_first else 0, cgroup_fd)
         if pid == 0:
             inner = Channel(theirs, self._sequence(), "init")
             try:
                 if self.plan.users_first:
                     init.take_ids(inner)
-                entry.enter(spaces, joined, cgroup_fd, report_out, users_first=self.plan.users_first)
+                entry.enter(spaces, joined, report_out, users_first=self.plan.users_first)
             except BaseException as error:  # a fork must not run its parent's code
                 init.report(inner, error)
             self._be_init(channel.fd, inner, join_fds)

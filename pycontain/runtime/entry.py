@@ -42,9 +42,7 @@ def open_joined(spaces: Namespaces) -> tuple[tuple[int, int], ...]:
     return tuple(opened)
 
 
-def enter(
-    spaces: Namespaces, joined: tuple[tuple[int, int], ...], cgroup_fd: int, report_fd: int, *, users_first: bool
-) -> None:
+def enter(spaces: Namespaces, joined: tuple[tuple[int, int], ...], report_fd: int, *, users_first: bool) -> None:
     """Join, set the clocks, make init and exit; returns only in init.
 
     ``report_fd`` gets init's process id as the runtime sees it. ``users_first``: this process is in the container's
@@ -62,7 +60,7 @@ def enter(
         # what has just been joined gave every capability in that namespace, to an id that means nothing there
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
-    pid, _ = _sys.clone3(flags | CLONE_PARENT, cgroup_fd, 0)
+    pid, _ = _sys.clone3(flags | CLONE_PARENT, -1, 0)
     if pid == 0:
         os.close(report_fd)
         return

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 
 from pycontain.errors import HostError
+from pycontain.kernel import _sys
+from pycontain.kernel.constants import CLONE_NEWUSER, WEXITED
+from pycontain.plan.facts import USERNS_CUSTOM, UserNamespace
+from pycontain.spec.ids import IDMapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycontain.plan.facts import UserNamespace
-    from pycontain.spec.ids import IDMapping
+    from collections.abc import Callable
 
 
 def write_maps(pid: int, userns: UserNamespace) -> None:
@@ -36,6 +39,47 @@ def write_maps(pid: int, userns: UserNamespace) -> None:
             requirement="user namespaces",
             hint="pycontain doctor tells what this host allows; --userns host does without",
         ) from error
+
+
+def to_text(mappings: tuple[IDMapping, ...]) -> str:
+    """Return a map as one word of a journal."""
+    return _lines(mappings).replace("\n", ",")
+
+
+def from_text(uids: str, gids: str) -> UserNamespace:
+    """Return the user namespace whose maps :func:`to_text` wrote."""
+    rows = (tuple(tuple(map(int, row.split())) for row in text.split(",") if row) for text in (uids, gids))
+    uid_map, gid_map = (tuple(IDMapping(*row) for row in group) for group in rows)
+    return UserNamespace(USERNS_CUSTOM, uid_map, gid_map)
+
+
+def run_inside(userns: UserNamespace, work: Callable[[], None]) -> bool:
+    """Call ``work`` in a child that is root of a new user namespace with these maps; return whether it succeeded.
+
+    Raises:
+        HostError: the namespace cannot be made.
+    """
+    ready, told = os.pipe()
+    pid, pidfd = _sys.clone3(CLONE_NEWUSER)
+    if pid == 0:
+        try:
+            os.close(told)
+            if os.read(ready, 1):
+                os.setresgid(0, 0, 0)
+                os.setresuid(0, 0, 0)
+                work()
+                os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(ready)
+    try:
+        write_maps(pid, userns)
+        os.write(told, b"x")
+    finally:
+        os.close(told)
+        result = _sys.waitid_pidfd(pidfd, WEXITED)
+        os.close(pidfd)
+    return result is not None and result[2] == 0
 
 
 def _lines(mappings: tuple[IDMapping, ...]) -> str:

@@ -11,11 +11,12 @@ from pycontain.cgroups import tree
 from pycontain.errors import HostError, StoreError
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV
-from pycontain.runtime import idranges, journal, processes
+from pycontain.runtime import idmap, idranges, journal, processes
 from pycontain.runtime.settings import USERNS_CLAIMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pycontain.plan.facts import UserNamespace
     from pycontain.runtime.state import Entry
 
 SIGKILL = 9
@@ -42,9 +43,13 @@ def undo_made(entry: Entry) -> list[tuple[str, ...]]:
     """Remove everything that the journal names but the container itself, and return the journal's intents."""
     intents = entry.journal.load()
     kill(entry, intents)
+    users = None
+    for kind, *words in intents:
+        if kind == journal.IDMAP:
+            users = idmap.from_text(words[0], words[1])
     for kind, *words in reversed(intents):
         if kind == journal.DIRECTORY:
-            remove_tree(words[0])
+            remove_tree(words[0], users)
         elif kind == journal.USERNS:
             idranges.release(USERNS_CLAIMS, int(words[0]), entry.directory)
     cgroups = [words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP]
@@ -118,8 +123,11 @@ def _kill_cgroup(path: str) -> None:
         os.close(fd)
 
 
-def remove_tree(path: str) -> None:
+def remove_tree(path: str, users: UserNamespace | None = None) -> None:
     """Remove a directory with all below it, by descriptor; one that is gone is no error.
+
+    ``users``: the maps of the container whose files these are; what this user may not remove, root of such a user
+    namespace may.
 
     Never follows a link and never enters a mount: what is mounted somewhere below is not ours to remove.
 
@@ -132,7 +140,11 @@ def remove_tree(path: str) -> None:
     except FileNotFoundError:
         return
     try:
-        _remove_entry(fd, name)
+        try:
+            _remove_entry(fd, name)
+        except PermissionError:
+            if users is None or not idmap.run_inside(users, lambda: _remove_entry(fd, name)):
+                raise
     except OSError as error:
         raise StoreError(
             f"remove {path}: {(error.strerror or '').lower()}", hint="pycontain prune tries again"

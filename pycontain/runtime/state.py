@@ -64,6 +64,7 @@ class State(Record):
     monitor_start: int = 0
     cgroup: dict[str, Any] = {}  # noqa: RUF012
     root: str = ""
+    root_source: dict[str, Any] = {}  # noqa: RUF012
     command: tuple[str, ...] = ()
     userns: dict[str, Any] = {}  # noqa: RUF012  (records are never mutated)
     options: dict[str, Any] = {}  # noqa: RUF012

@@ -28,6 +28,7 @@ from pycontain.kernel.constants import (
     MS_SLAVE,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
+    WEXITED,
 )
 from pycontain.plan.capabilities import SYS_ADMIN
 from pycontain.plan.ops import DevTree, MaskLayer, OpenDirectory, OpenTree, Overlay
@@ -150,6 +151,9 @@ class Trees:
         return self._stage
 
 
+_CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+SOCK_SEQPACKET = 5
+
 # The function that makes an op's tree, by the op's class.
 MAKERS: dict[type[Op], Callable[[Trees, Any], None]] = {}
 
@@ -165,7 +169,10 @@ def _makes(kind: type[T]) -> Callable[[Callable[[Trees, T], None]], Callable[[Tr
 @_makes(OpenTree)
 def _open_tree(trees: Trees, op: OpenTree) -> None:
     recursive = AT_RECURSIVE if op.recursive else 0
-    fd = _sys.open_tree(AT_FDCWD, op.source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive)
+    if op.inside_pid:
+        fd = _open_tree_of(op.inside_pid, op.source, recursive)
+    else:
+        fd = _sys.open_tree(AT_FDCWD, op.source, _CLONE | recursive)
     try:
         if op.idmap:
             _shift_owners(trees, op, fd)
@@ -180,6 +187,32 @@ def _open_tree(trees: Trees, op: OpenTree) -> None:
         os.close(fd)
         raise
     trees.fds[op.name] = fd
+
+
+def _open_tree_of(pid: int, source: str, recursive: int) -> int:
+    """Clone a mount of another container: only from inside its mount namespace is that allowed."""
+    ours, theirs = _sys.socketpair(SOCK_SEQPACKET)
+    child, pidfd = _sys.clone3(0)
+    if child == 0:
+        try:
+            namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            _sys.setns(namespace, CLONE_NEWNS)
+            _sys.sendmsg(theirs, b"T", (_sys.open_tree(AT_FDCWD, source, _CLONE | recursive),))
+        except OSError as error:
+            _sys.sendmsg(theirs, str(error.errno).encode())
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    try:
+        data, fds, _ = _sys.recvmsg(ours, 64, 1)
+    finally:
+        os.close(ours)
+        _sys.waitid_pidfd(pidfd, WEXITED)
+        os.close(pidfd)
+    if not fds:
+        number = int(data or errno.ECHILD)
+        raise OSError(number, os.strerror(number), source)
+    return fds[0]
 
 
 @_makes(OpenDirectory)
@@ -269,7 +302,7 @@ def _mask_layer(trees: Trees, op: MaskLayer) -> None:
     uid, gid = trees.owner(0, 0)
     if op.directory:
         os.makedirs(op.directory, 0o755, exist_ok=True)
-        fd = _sys.open_tree(AT_FDCWD, op.directory, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
+        fd = _sys.open_tree(AT_FDCWD, op.directory, _CLONE)
     else:
         options = (("mode", "0755"), ("size", "1m"), ("uid", str(uid)), ("gid", str(gid)))
         fd = _new("tmpfs", "pycontain", options)

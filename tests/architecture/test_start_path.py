@@ -10,10 +10,10 @@ from __future__ import annotations
 import pytest
 from architecture.source import Module, module_of, package_modules, parse
 
-#: Modules of the standard library that are compiled in, frozen, or a small shared object; together under a millisecond.
+#: Modules of the standard library that are compiled in, frozen, or a small shared object; under a millisecond in all.
 LIGHT = {
-    "__future__", "_json", "_sha256", "_signal", "_thread", "array", "binascii", "errno", "fcntl", "gc", "itertools", "marshal",
-    "os", "posix", "select", "stat", "struct", "sys", "termios", "time", "zlib",
+    "__future__", "_json", "_sha256", "_signal", "_thread", "array", "binascii", "errno", "fcntl", "gc",
+    "itertools", "marshal", "os", "posix", "select", "stat", "struct", "sys", "termios", "time", "zlib",
 }  # fmt: skip
 
 

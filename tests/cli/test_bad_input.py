@@ -122,7 +122,7 @@ def complaint(cli: Cli, *words: str) -> str:
     assert len(lines) == 1 or (len(lines) == 2 and lines[1].startswith("hint: ")), describe(done)
     assert not lines[0].endswith("."), describe(done)
     assert cli.containers() == []
-    return lines[0]
+    return str(lines[0])
 
 
 @pytest.mark.parametrize(("words", "named"), RUN, ids=[" ".join(words)[:60] or "nothing" for words, _ in RUN])

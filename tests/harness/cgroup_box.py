@@ -1,4 +1,4 @@
-"""A cgroup of a test's own, and programs that run in it as a container's init would: cloned into it, joining the rest."""
+"""A cgroup of a test's own, and programs that run in it as a container's init would."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ SHARED_CGROUPS = ("/pycontain", "/pycontain/monitors")
 
 RUN_DIRECTORY = Path("/run/pycontain")
 
+#: Directories below it that keep what is slow to compute; they may fill.
+CACHES = ("seccomp",)
+
 _ID = re.compile(r"[0-9a-f]{64}")
 
 #: Length of an id as people see it.
@@ -32,7 +36,7 @@ def take() -> Picture:
     processes = list(_processes())
     return {
         "mount": _mounts(),
-        "cgroup": dict(_cgroups()),
+        "cgroup": _cgroups(),
         "process": {key: text for key, text, ours in processes if ours},
         "namespace": dict(_namespaces()),
         "link": {name: name for name in _entries("/sys/class/net")},
@@ -79,6 +83,38 @@ def without_foreign(lines: list[str], own: tuple[str, ...]) -> list[str]:
     return [line for line in lines if not any(word in line for word in foreign)]
 
 
+def mop_up(containers: list[str]) -> None:
+    """Kill and remove, by the kernel's means alone, what containers that the program could not remove left.
+
+    So that a failure is one failure, and a container that runs for ever does not.
+    """
+    paths = [path for mount in _cgroup_mounts() for name in containers for path in _below(mount, name)]
+    for path in paths:
+        for pid in Path(path, "cgroup.procs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+    deadline = time.monotonic() + GRACE_S
+    while paths and time.monotonic() < deadline:
+        time.sleep(0.05)
+        paths = [path for path in paths if not _removed(path)]
+    for claim in _files(RUN_DIRECTORY / "userns"):
+        if Path(claim).read_text().strip().rpartition("/")[2] in containers:
+            os.unlink(claim)
+
+
+def _below(mount: str, name: str) -> list[str]:
+    return [directory for directory, _, _ in os.walk(mount) if directory.endswith(f"/{name}")]
+
+
+def _removed(cgroup: str) -> bool:
+    try:
+        os.rmdir(cgroup)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # busy: its last process is still dying
+    return True
+
+
 def _mounts() -> dict[str, str]:
     mounts = {}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
@@ -87,16 +123,22 @@ def _mounts() -> dict[str, str]:
     return mounts
 
 
-def _cgroups() -> Iterator[tuple[str, str]]:
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        left, _, right = line.partition(" - ")
-        if not right.startswith("cgroup"):
-            continue
-        mount = left.split()[4]
+def _cgroups() -> dict[str, str]:
+    """Return the path below a hierarchy's mount -> the same with the hierarchies that have it."""
+    found: dict[str, list[str]] = {}
+    for mount in _cgroup_mounts():
         for directory, _, _ in os.walk(mount):
             below = directory[len(mount) :]
             if "pycontain" in below and not below.endswith(SHARED_CGROUPS):
-                yield directory, directory
+                found.setdefault(below, []).append(mount.rpartition("/")[2])
+    return {below: f"{below} in {' '.join(names)}" for below, names in found.items()}
+
+
+def _cgroup_mounts() -> Iterator[str]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        if right.startswith("cgroup"):
+            yield left.split()[4]
 
 
 def _pids() -> list[str]:
@@ -117,8 +159,7 @@ def _processes() -> Iterator[tuple[str, str, bool]]:
         state, parent, *rest = stat[stat.rindex(")") + 2 :].split()
         if state in "ZX" or int(pid) == me:
             continue
-        named = comm.startswith("pycontain") or any(_is_program(word) for word in command[:8])
-        ours = int(parent) == me or "/pycontain" in cgroup or named
+        ours = int(parent) == me or "/pycontain" in cgroup or _is_program(comm, command)
         start = rest[17]  # field 22 of proc(5): a reused pid has another one
         yield f"{pid}@{start}", f"pid {pid} ({comm}) {' '.join(command).strip()} {_last(cgroup)}", ours
 
@@ -128,8 +169,13 @@ def _last(cgroups: str) -> str:
     return cgroups.strip().rpartition("::")[2].rpartition("\n")[2]
 
 
-def _is_program(word: str) -> bool:
-    return word.startswith("pycontain.") or word.rpartition("/")[2] in ("pycontain", "pycontain-oci")
+def _is_program(comm: str, command: list[str]) -> bool:
+    """Return whether a process runs the product: by a name it gave itself, its launcher, or a file of the package."""
+    return (
+        comm.startswith("pycontain")
+        or command[0].rpartition("/")[2] in ("pycontain", "pycontain-oci")
+        or any(word.endswith("pycontain/launcher/_start.py") for word in command[:8])
+    )
 
 
 def _namespaces() -> Iterator[tuple[str, str]]:
@@ -155,6 +201,7 @@ def _files(directory: Path) -> list[str]:
     """Return every file and link below ``directory``, and the directories that hold a container's state."""
     found = []
     for parent, directories, files in os.walk(directory):
+        directories[:] = [name for name in directories if name not in CACHES]
         found += [os.path.join(parent, file) for file in files if not file.endswith("lock")]
         if os.path.basename(parent) == "containers":
             found += [os.path.join(parent, name) for name in directories]

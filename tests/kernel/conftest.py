@@ -53,7 +53,14 @@ def in_mount_namespace() -> InChild:
     """Return the runner of a function in private user (if need be) and mount namespaces."""
 
     def run(function: Callable[[], object], flags: int = 0) -> object:
+        uid, gid = os.geteuid(), os.getegid()
+
         def privately() -> object:
+            if user:
+                # without a map nothing can be created on a file system of the namespace: EOVERFLOW
+                Path("/proc/self/setgroups").write_text("deny")
+                Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+                Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
             _sys.mount(None, "/", None, c.MS_REC | c.MS_PRIVATE, None)
             return function()
 

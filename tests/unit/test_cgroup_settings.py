@@ -290,7 +290,9 @@ def test_network_is_only_for_v1() -> None:
 
 
 def test_unified_comes_last_and_as_it_is() -> None:
-    resources = LinuxResources(pids=Pids(1), unified={"memory.high": "1G", "cgroup.max.depth": "3", "io.max": "8:0 rbps=1"})
+    resources = LinuxResources(
+        pids=Pids(1), unified={"memory.high": "1G", "cgroup.max.depth": "3", "io.max": "8:0 rbps=1"}
+    )
     assert lines(resources, V2) == ["pids.max = 1", "memory.high = 1G", "cgroup.max.depth = 3", "io.max = 8:0 rbps=1"]
 
 
@@ -314,7 +316,9 @@ def test_unified_needs_its_controller_in_v2() -> None:
 
 def test_a_limit_without_its_controller_names_it_and_the_cure() -> None:
     uml = V2.replace(unified=("cpu", "io", "memory", "pids"))
-    with pytest.raises(HostError, match=r"^cpu\.cpus: needs the cgroup controller cpuset: it is not available in") as caught:
+    with pytest.raises(
+        HostError, match=r"^cpu\.cpus: needs the cgroup controller cpuset: it is not available in"
+    ) as caught:
         settings(LinuxResources(cpu=Cpu(cpus="0")), uml)
     assert "+cpuset" in caught.value.hint
     assert caught.value.requirement == "cgroup:cpuset"
@@ -334,7 +338,9 @@ def test_rootless_without_delegation_is_told_how_to_get_it() -> None:
 
 
 def test_a_controller_of_v1_that_cannot_be_written() -> None:
-    placement = Placement(v1=(), unified=None, where="", reasons={"memory": "/sys/fs/cgroup/memory is mounted read-only"})
+    placement = Placement(
+        v1=(), unified=None, where="", reasons={"memory": "/sys/fs/cgroup/memory is mounted read-only"}
+    )
     with pytest.raises(HostError, match="mounted read-only") as caught:
         settings(LinuxResources(memory=Memory(limit=1)), placement)
     assert "--privileged" in caught.value.hint

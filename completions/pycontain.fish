@@ -1,0 +1,1 @@
+pycontain completion fish | source

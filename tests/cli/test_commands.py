@@ -1,0 +1,185 @@
+"""Every command through the real program: its help, what it prints, and that a shell can complete it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from harness.cli import Cli, describe
+
+from pycontain.cli.commands import COMMANDS
+from pycontain.cli.group import group
+from pycontain.cli.verbs import find
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help(pycontain: Cli, name: str) -> None:
+    text = pycontain.ok(name, "--help")
+    assert text.startswith(f"Usage: pycontain {name}")
+    assert "--help" in text
+    assert COMMANDS[name].help[:20].lower() in text.lower() or name == "completion"
+
+
+def test_help_lists_every_command_once(pycontain: Cli) -> None:
+    text = pycontain.ok("--help")
+    assert text == pycontain.ok()
+    for name in COMMANDS:
+        assert text.count(f"\n  {name} ") == 1
+
+
+@pytest.mark.parametrize("name", [name for name, one in COMMANDS.items() if one.table])
+def test_tables_and_click_know_the_same_options(name: str) -> None:
+    command = group().commands_of()[name]
+    assert {option for one in find(name).options for option in one.names} == {
+        option for one in command.params if one.param_type_name == "option" for option in one.opts
+    }
+
+
+def complete(cli: Cli, shell: str, *words: str) -> list[str]:
+    """Return what a shell is offered for the last word."""
+    env = {"_PYCONTAIN_COMPLETE": f"{shell}_complete", "COMP_WORDS": " ".join(("pycontain", *words))}
+    env["COMP_CWORD"] = str(len(words)) if shell != "fish" else words[-1]
+    argv = cli.argv()[:1]
+    done = subprocess.run(argv, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), describe(done)
+    return done.stdout.splitlines()
+
+
+def test_completion(pycontain: Cli, busybox: Path) -> None:
+    pycontain.ok("run", "-d", "--name", "web-server", busybox, "sleep", "100")
+    root = f"--root={pycontain.root}"
+    assert complete(pycontain, "bash", "ru") == ["plain,run"]
+    assert complete(pycontain, "bash", "run", "--memory-s") == ["plain,--memory-swap"]
+    assert complete(pycontain, "bash", "run", "--network", "h") == ["plain,host"]
+    assert complete(pycontain, "bash", root, "exec", "web") == ["plain,web-server"]
+    assert complete(pycontain, "bash", root, "stop", "-t", "1", "web") == ["plain,web-server"]
+    assert complete(pycontain, "bash", "volume", "in") == ["plain,inspect"]
+    assert complete(pycontain, "bash", "run", "@h") == ["plain,@host", "plain,@host:public"]
+    assert "plain\trun" in "\t".join(complete(pycontain, "fish", "ru")).replace(",", "\t")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(pycontain: Cli, shell: str) -> None:
+    script = pycontain.ok("completion", shell)
+    assert "_PYCONTAIN_COMPLETE" in script
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def test_a_life(pycontain: Cli, busybox: Path) -> None:
+    container = pycontain.ok("create", "--name", "one", "--label", "a=b", busybox, "sleep", "100").strip()
+    assert len(container) == 64
+    assert pycontain.ok("start", "one") == "one\n"
+    assert pycontain.ok("ps", "-q").strip() == container[:12]
+    assert pycontain.ok("ps", "--format", "{{.Names}} {{.State}}") == "one running\n"
+    assert json.loads(pycontain.ok("ps", "--format", "json"))["Names"] == "one"
+    assert pycontain.ok("exec", "one", "echo", "inside") == "inside\n"
+    assert pycontain.ok("pause", container[:6]) == f"{container[:6]}\n"
+    assert "(Paused)" in pycontain.ok("ps")
+    assert pycontain.ok("unpause", "one") == "one\n"
+    assert "sleep 100" in pycontain.ok("top", "one")
+    assert "one" in pycontain.ok("stats", "--no-stream")
+    pycontain.ok("rename", "one", "two")
+    assert pycontain.json("inspect", "two")[0]["Name"].strip("/") == "two"
+    assert pycontain.ok("stop", "-t", "0", "two") == "two\n"
+    assert pycontain.ok("wait", "two") == "137\n"
+    assert "Exited (137)" in pycontain.ok("ps", "-a")
+    assert pycontain.ok("start", "two") == "two\n"
+    assert pycontain.ok("restart", "-t", "0", "two") == "two\n"
+    assert "Up" in pycontain.ok("ps")
+    assert pycontain.ok("kill", "two") == "two\n"
+    assert pycontain.ok("rm", "two") == "two\n"
+    assert pycontain.ok("ps", "-a", "-q") == ""
+
+
+def test_one_failure_does_not_stop_the_others(pycontain: Cli, busybox: Path) -> None:
+    for name in ("one", "two"):
+        pycontain.ok("run", "-d", "--name", name, busybox, "sleep", "100")
+    done = pycontain.run("rm", "-f", "one", "--", "two")
+    assert (done.returncode, done.stdout) == (0, "one\ntwo\n")
+    done = pycontain.run("stop", "nobody", "nowhere")
+    assert done.returncode == 125
+    assert [line.count("no such container") for line in done.stderr.splitlines()] == [1, 0, 1, 0]
+    done = pycontain.run("rm", "-f", "nobody")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_logs(pycontain: Cli, busybox: Path) -> None:
+    pycontain.run("run", "--name", "one", busybox, "sh", "-c", "echo out; echo err >&2; echo last")
+    done = pycontain.run("logs", "one")
+    assert (done.stdout, done.stderr) == ("out\nlast\n", "err\n")
+    pycontain.run("run", "--name", "two", busybox, "sh", "-c", "echo first; echo last")
+    assert pycontain.ok("logs", "--tail", "1", "two") == "last\n"
+    assert pycontain.ok("logs", "-t", "-n", "1", "two").endswith("Z last\n")
+
+
+def test_update(pycontain: Cli, busybox: Path) -> None:
+    pycontain.ok("run", "-d", "--name", "one", "-m", "64m", busybox, "sleep", "100")
+    assert pycontain.ok("update", "-m", "32m", "--pids-limit", "10", "one") == "one\n"
+    assert pycontain.json("inspect", "one")[0]["HostConfig"]["Memory"] == 32 << 20
+    for words, named in ((["one"], "no limit"), (["-m", "x", "one"], "'x'"), (["-m", "1g", "nobody"], "'nobody'")):
+        assert named in pycontain.fails("update", *words)
+
+
+def test_volumes(pycontain: Cli, busybox: Path) -> None:
+    assert pycontain.ok("volume", "create", "--label", "a=b", "db") == "db\n"
+    pycontain.ok("run", "--name", "one", "-v", "db:/data", "-v", "/anon", busybox, "sh", "-c", "echo x > /data/file")
+    assert pycontain.ok("run", "--rm", "-v", "db:/data:ro", busybox, "cat", "/data/file") == "x\n"
+    assert pycontain.ok("volume", "ls", "--filter", "label=a", "-q") == "db\n"
+    assert len(pycontain.ok("volume", "ls", "--format", "json").splitlines()) == 2
+    assert pycontain.json("volume", "inspect", "db")[0]["Labels"] == {"a": "b"}
+    assert "used by" in pycontain.fails("volume", "rm", "db")
+    pycontain.ok("rm", "-v", "one")
+    assert pycontain.ok("volume", "ls", "-q") == "db\n"
+    assert pycontain.ok("volume", "rm", "db") == "db\n"
+    assert pycontain.ok("volume", "prune", "-f") == ""
+
+
+def test_questions_need_a_terminal_or_force(pycontain: Cli) -> None:
+    assert "--force" in pycontain.fails("prune")
+    assert pycontain.run("volume", "prune").returncode != 0
+    assert "reclaimed" in pycontain.ok("prune", "-f")
+
+
+def test_doctor_and_info(pycontain: Cli, busybox: Path) -> None:
+    found = pycontain.run("doctor", "--format", "json", busybox)
+    assert found.returncode in (0, 1)
+    findings = json.loads(found.stdout)
+    assert {"kernel", "user namespaces", "cgroups", "overlay", "seccomp"} <= {one["name"] for one in findings}
+    assert all(one["text"] for one in findings)
+    assert found.returncode == int(any(one["status"] == "fail" for one in findings))
+    assert pycontain.json("info", "--format", "json")["containers"]["total"] == 0
+    assert pycontain.ok("version").startswith("pycontain ")
+    assert pycontain.json("version", "--format", "json")["python"]
+    assert pycontain.ok("--version") == pycontain.ok("version")
+
+
+def test_exit_codes_pass_through(pycontain: Cli, busybox: Path) -> None:
+    for words, code in ((["true"], 0), (["sh", "-c", "exit 42"], 42), (["nope"], 127), (["/etc"], 126)):
+        assert pycontain.run("run", "--rm", busybox, *words).returncode == code
+        assert pycontain.run("run", "--rm", "-d", busybox, *words).returncode in (0, code)
+    pycontain.ok("run", "-d", "--name", "one", busybox, "sleep", "100")
+    for words, code in (
+        (["sh", "-c", "exit 42"], 42),
+        (["nope"], 127),
+        (["/etc"], 126),
+        (["sh", "-c", "kill -9 $$"], 137),
+    ):
+        assert pycontain.run("exec", "one", *words).returncode == code
+
+
+def test_two_starts_at_once_do_not_mix_their_output(pycontain: Cli, busybox: Path) -> None:
+    results: list[str] = []
+    threads = [
+        threading.Thread(target=lambda n=n: results.append(pycontain.ok("run", "--rm", busybox, "echo", str(n))))
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["0\n", "1\n", "2\n", "3\n"]

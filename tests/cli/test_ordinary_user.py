@@ -1,0 +1,42 @@
+"""What an ordinary user says at the command line, without and with subordinate ids."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from harness.ordinary_user import UID, OrdinaryUser
+
+
+def test_one_id(user: OrdinaryUser, busybox: Path) -> None:
+    cli, root = user.cli(), user.rootfs(busybox)
+    assert cli.ok("run", "--rm", root, "id", "-u") == "0\n"
+    assert cli.ok("run", "--rm", "--privileged", root, "id", "-u") == "0\n"
+    assert "/etc/subuid" in cli.fails("run", "--rm", "--userns", "keep-id", root, "true")
+    assert "ordinary user" in cli.fails("run", "--rm", "--userns", "host", root, "true")
+    assert "one group only" in cli.fails("run", "--rm", "--group-add", "5", root, "true")
+    assert "33:33" in cli.fails("run", "--rm", "-u", "33:33", root, "true")
+    assert "idmap" in cli.fails("run", "--rm", "-v", f"{user.home}:/h:idmap", root, "true")
+
+
+def test_a_range_of_ids(user_with_subids: OrdinaryUser, busybox: Path) -> None:
+    cli, root = user_with_subids.cli(), user_with_subids.rootfs(busybox)
+    assert cli.ok("run", "--rm", "-u", "33:34", "--group-add", "5", root, "sh", "-c", "id -u; id -G") == "33\n34 5\n"
+    assert cli.ok("run", "--rm", "--userns", "keep-id", root, "sh", "-c", "id -u; id -g") == f"{UID}\n{UID}\n"
+    assert cli.ok("run", "--rm", "--userns", "keep-id", "-u", "0", root, "id", "-u") == "0\n"
+
+
+def test_volumes_belong_to_the_user(user: OrdinaryUser, busybox: Path) -> None:
+    cli, root = user.cli(), user.rootfs(busybox)
+    cli.ok("run", "--rm", "-v", "data:/data", root, "sh", "-c", "echo x > /data/file")
+    assert cli.ok("run", "--rm", "-v", "data:/data:ro", root, "cat", "/data/file") == "x\n"
+    (found,) = json.loads(cli.ok("volume", "inspect", "data"))
+    assert Path(found["Mountpoint"], "file").stat().st_uid == UID
+    assert cli.ok("volume", "rm", "data") == "data\n"
+
+
+def test_doctor(user: OrdinaryUser, busybox: Path) -> None:
+    done = user.cli().run("doctor")
+    assert done.returncode in (0, 1)
+    assert "ordinary user" in done.stdout
+    assert "usermod --add-subuids" in done.stdout
