@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 FREEZE_TIMEOUT_S = 2.0
 
-# The controllers of cgroup v2 that every container gets where they can be had: what statistics count, and what a
-# runtime inside the container asks for first. The others (hugetlb, rdma, misc: a tenth of a millisecond per start
-# together) come with a limit that needs them.
+# The controllers of cgroup v2 that every container gets where they can be had: what statistics count and what a
+# runtime inside the container asks for first. The others (hugetlb, rdma, misc: together a tenth of a millisecond per
+# start) come with a limit that needs them.
 USUAL_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
 
 

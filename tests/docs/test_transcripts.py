@@ -96,19 +96,3 @@ def test_something_is_run() -> None:
     assert len(ISOLATION) > 10
     assert sum(one.document == "README.md" for one in RUN) > 4
     assert len(RUN) > 0.8 * len(ALL)
-
-
-@pytest.mark.parametrize(
-    ("expected", "printed", "true"),
-    [
-        (["a", "...", "d"], ["a", "b", "c", "d"], True),
-        (["...", "d"], ["d"], True),
-        (["a ... c"], ["a  b c"], True),
-        (["a"], [], False),
-        ([], ["a"], False),
-        (["..."], [], True),
-        (["a", "..."], ["b"], False),
-    ],
-)
-def test_matching(expected: list[str], printed: list[str], true: bool) -> None:
-    assert matches(expected, printed) is true
