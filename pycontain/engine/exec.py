@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 
-from pycontain import lean_json
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.engine import capabilities, direct
+from pycontain.engine import capabilities, config, direct
 from pycontain.engine.making import FILTER
 from pycontain.engine.surroundings import identify
-from pycontain.errors import SpecError, StoreError, WrongState
+from pycontain.errors import StoreError, WrongState
 from pycontain.kernel import _sys
 from pycontain.plan.facts import USERNS_SINGLE
 from pycontain.plan.process import compile_process
@@ -17,7 +16,6 @@ from pycontain.runtime import create, probe, processes, state
 from pycontain.runtime.init import Stdio
 from pycontain.runtime.join import Joiner
 from pycontain.runtime.state import Store
-from pycontain.spec.decode import decode
 from pycontain.spec.process import Capabilities, User
 
 TYPE_CHECKING = False
@@ -139,15 +137,10 @@ def _attend_terminal(created: Created, process: ProcessPlan, options: ExecOption
 
 def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
     """Return the command under the container's own confinement, from the configuration it was made with."""
-    path = f"{entry.directory}/config.json"
-    try:
-        with open(path, encoding="utf-8") as file:
-            spec, _ = decode(lean_json.loads(file.read(), source=path, surrogates=True), source=path)
-    except (OSError, SpecError) as error:
-        raise StoreError(f"{path}: {error}", hint="make the container again") from error
+    spec = config.load(entry)
     base = spec.process
     if base is None:
-        raise StoreError(f"{path}: has no process", hint="make the container again")
+        raise StoreError(f"{entry.directory}/{config.NAME}: has no process", hint="make the container again")
     user = options.user or f"{base.user.uid}:{base.user.gid}"
     identity = identify(f"/proc/{saved.pid}/root", user, ())
     groups = identity.additional_gids if options.user else base.user.additional_gids
