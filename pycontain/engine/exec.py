@@ -8,9 +8,10 @@ from pycontain import lean_json
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.engine import capabilities, direct
 from pycontain.engine.making import FILTER
+from pycontain.engine.stdio import all_may_be_inherited
 from pycontain.engine.surroundings import identify
+from pycontain.engine.userns import from_state
 from pycontain.errors import SpecError, StoreError, WrongState
-from pycontain.kernel import _sys
 from pycontain.plan.facts import USERNS_SINGLE
 from pycontain.plan.process import compile_process
 from pycontain.runtime import create, probe, processes, state
@@ -50,56 +51,65 @@ def execute(settings: Settings, options: ExecOptions) -> int:
         raise WrongState(f"container {name} has just ended")
     process = _process(entry, saved, options)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    stdio = Stdio(null, null, null) if options.detach else Stdio(0 if options.interactive else null, 1, 2)
+    pipes = _Pipes(options, null)
+    stdio = Stdio(*pipes.inside)
+    if not options.detach and os.geteuid() == 0:
+        userns = from_state(saved.userns)
+        stdio.give(userns.host_uid(process.uid), userns.host_gid(process.gid))
     cgroup = Cgroup(CgroupPaths(**saved.cgroup)) if saved.cgroup else None
     created = Joiner(saved.pid, pidfd, process, stdio, cgroup if cgroup and cgroup.paths.exists else None).create()
     for fd in (null, pidfd):
         os.close(fd)
-    return _attend(created, process, options)
+    return _attend(created, process, options, pipes)
 
 
-def _attend(created: Created, process: ProcessPlan, options: ExecOptions) -> int:
+class _Pipes:
+    """The standard streams of a command: ``inside`` its own, ``ours`` our ends of pipes to it, or nothing."""
+
+    def __init__(self, options: ExecOptions, null: int) -> None:
+        self.ours: tuple[int, int, int] | None = None
+        if options.detach or options.tty:
+            self.inside = (null, null, null)
+            return
+        self.inside = (0 if options.interactive else null, 1, 2)
+        if all_may_be_inherited(interactive=options.interactive):
+            return
+        stdin, ours_in = os.pipe() if options.interactive else (null, -1)
+        ours_out, stdout = os.pipe()
+        ours_err, stderr = os.pipe()
+        self.inside = (stdin, stdout, stderr)
+        self.ours = (ours_in, ours_out, ours_err)
+
+    def close_inside(self) -> None:
+        """Close the command's ends of the pipes."""
+        if self.ours is not None:
+            for fd in self.inside[0 if self.ours[0] >= 0 else 1 :]:
+                os.close(fd)
+
+
+def _attend(created: Created, process: ProcessPlan, options: ExecOptions, pipes: _Pipes) -> int:
+    pipes.close_inside()
     if options.detach:
         create.start(created, process)
         return 0
     if process.terminal:
-        return _attend_terminal(created, process, options)
-    create.start(created, process)
-    exit_code, _signal = direct.attend(created, sig_proxy=True)
-    return exit_code
+        from pycontain.engine import terminal
 
-
-def _attend_terminal(created: Created, process: ProcessPlan, options: ExecOptions) -> int:
-    from pycontain.engine.terminal import Flow, RawTerminal, relay, require_terminal, size_of
-
-    master = created.terminal
-    raw = None
-    flows = [Flow(master, 1, outward=True)]
-    if options.interactive:
-        require_terminal()
-        raw = RawTerminal(0)
-        flows.append(Flow(0, master, outward=False, keys=options.detach_keys))
-
-    def resized() -> None:
-        size = size_of(0) or size_of(1)
-        if size is not None:
-            _sys.tty_set_size(master, *size)
-
-    def forward(number: int) -> None:
-        try:
-            _sys.pidfd_send_signal(created.pidfd, number, 0)
-        except ProcessLookupError:
-            pass
-
+        return terminal.attend(created, process, options)
     try:
-        if raw is not None:
-            raw.apply()
-        create.start(created, process)
-        ended = relay(created.pidfd, tuple(flows), forward=forward, resized=resized, terminal=raw)
-    finally:
-        if raw is not None:
-            raw.restore()
-    return create.wait(created)[0] if ended else 0
+        if pipes.ours is None:
+            direct.start(created, process)
+        else:
+            create.start(created, process)
+    except BaseException:
+        create.abandon(created)
+        raise
+    if pipes.ours is None:
+        return direct.attend(created, sig_proxy=True)[0]
+    from pycontain.engine import terminal
+
+    terminal.relay_pipes(created.pidfd, *pipes.ours, forward=direct.forwarder(created.pidfd))
+    return create.wait(created)[0]
 
 
 def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
