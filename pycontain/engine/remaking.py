@@ -150,4 +150,7 @@ def _clear_volatile(root: RootSource) -> None:
     """
     if root.overlay and not root.memory_bytes and os.path.isdir(root.overlay):
         for name in os.listdir(root.overlay):
-            remove.remove_tree(os.path.join(root.overlay, name, "work", "work", "incompat", "volatile"))
+            work = os.path.join(root.overlay, name, "work", "work")
+            if os.path.isdir(work):
+                os.chmod(work, 0o700)  # the kernel makes it with mode 0, which keeps an ordinary user out
+            remove.remove_tree(os.path.join(work, "incompat", "volatile"))
