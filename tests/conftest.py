@@ -1,9 +1,9 @@
 """Fixtures of the whole suite. The working parts are in ``tests/harness``.
 
-Every test outside ``unit`` and ``architecture`` is checked for what it leaves on the host; those tests hold a lock of
-the machine, because another run of this suite beside it would look like a leak. Who shares the machine with others that
-use pycontain sets ``PYCONTAIN_TESTS_SHARED=1``: no lock, and what belongs to containers of other root directories is
-not counted.
+Every test outside ``unit``, ``architecture`` and ``docs``, and what is marked ``runtime`` there, is checked for what it
+leaves on the host; those tests hold a lock of the machine, because another run of this suite beside it would look like
+a leak. Who shares the machine with others that use pycontain sets ``PYCONTAIN_TESTS_SHARED=1``: no lock, and what
+belongs to containers of other root directories is not counted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 # the tests import `harness` whatever pytest's import mode; the repository's own top must not come into the path, or the
@@ -28,10 +29,14 @@ from harness.ordinary_user import OrdinaryUser
 
 T = TypeVar("T")
 
+# how long an example takes says more about the machine than about the code
+hypothesis.settings.register_profile("pycontain", deadline=None)
+hypothesis.settings.load_profile("pycontain")
+
 SHARED = bool(os.environ.get("PYCONTAIN_TESTS_SHARED"))
 
-#: Directories of tests that neither start a container nor change anything on the host.
-PURE = ("unit", "architecture")
+#: Directories of tests that, unless marked ``runtime``, neither start a container nor change anything on the host.
+PURE = ("unit", "architecture", "docs")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -17,7 +17,7 @@ class Command(Record):
 COMMANDS = {
     "run": Command("running", "make a container and run a command in it"),
     "create": Command("running", "make a container without starting it"),
-    "start": Command("life", "start created containers"),
+    "start": Command("life", "start containers that were created or have ended"),
     "exec": Command("running", "run a further command in a running container"),
     "attach": Command("life", "connect this terminal to a running container"),
     "stop": Command("life", "end containers: by their stop signal, then by force"),

@@ -142,7 +142,7 @@ def _compile(
     settings: Settings, prepared: Prepared, userns: UserNamespace, cgroup: Cgroup, *, privileged: bool
 ) -> Plan:
     """Return the plan of a container in a cgroup."""
-    facts = facts_for(userns, cgroup, privileged=privileged)
+    facts = facts_for(settings, userns, cgroup, privileged=privileged)
     seccomp, flags = _filter(settings, prepared, facts)
     return compile_plan(
         prepared.spec,
@@ -155,7 +155,7 @@ def _compile(
     )
 
 
-def facts_for(userns: UserNamespace, cgroup: Cgroup, *, privileged: bool) -> HostFacts:
+def facts_for(settings: Settings, userns: UserNamespace, cgroup: Cgroup, *, privileged: bool) -> HostFacts:
     """Return the facts that the plan of a container with these users and this cgroup depends on."""
     return HostFacts(
         kernel=probe.kernel_version(),
@@ -164,6 +164,7 @@ def facts_for(userns: UserNamespace, cgroup: Cgroup, *, privileged: bool) -> Hos
         userns=userns,
         last_capability=probe.last_capability(),
         cgroup_trees=_cgroup_trees(cgroup.paths),
+        volumes=f"{settings.data}/volumes",
     )
 
 

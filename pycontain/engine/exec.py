@@ -22,6 +22,8 @@ from pycontain.spec.process import Capabilities, User
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pycontain.engine.options import ExecOptions
     from pycontain.engine.terminal import Flow
     from pycontain.plan.process import ProcessPlan
@@ -94,15 +96,18 @@ def _attend_pipes(created: Created, process: ProcessPlan, flows: list[Flow]) -> 
     from pycontain.engine.terminal import relay
 
     create.start(created, process)
-    relay(created.pidfd, tuple(flows), forward=lambda number: _forward(created, number))
+    relay(created.pidfd, tuple(flows), forward=_forwarder(created))
     return create.wait(created)[0]
 
 
-def _forward(created: Created, number: int) -> None:
-    try:
-        _sys.pidfd_send_signal(created.pidfd, number, 0)
-    except ProcessLookupError:
-        pass
+def _forwarder(created: Created) -> Callable[[int], None]:
+    def forward(number: int) -> None:
+        try:
+            _sys.pidfd_send_signal(created.pidfd, number, 0)
+        except ProcessLookupError:
+            pass
+
+    return forward
 
 
 def _attend_terminal(created: Created, process: ProcessPlan, options: ExecOptions) -> int:
@@ -125,9 +130,7 @@ def _attend_terminal(created: Created, process: ProcessPlan, options: ExecOption
         if raw is not None:
             raw.apply()
         create.start(created, process)
-        ended = relay(
-            created.pidfd, tuple(flows), forward=lambda number: _forward(created, number), resized=resized, terminal=raw
-        )
+        ended = relay(created.pidfd, tuple(flows), forward=_forwarder(created), resized=resized, terminal=raw)
     finally:
         if raw is not None:
             raw.restore()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from pycontain.engine import waiting
+from pycontain.engine import userns, waiting
 from pycontain.errors import NotFound, PycontainError
 from pycontain.record import Record
 from pycontain.runtime import idranges, processes, remove
@@ -42,10 +42,12 @@ def prune(settings: Settings, *, want: Callable[[State], bool] = lambda _state: 
         if gone:
             (removed if gone == STOPPED else leftovers).append(container_id)
             reclaimed += size
+    # an ordinary user's layers hold files of the user's subordinate ids
+    users = userns.of_user(keep=False) if settings.rootless else None
     for path in _without_container(store):
         size = _size_below(path)
         try:
-            remove.remove_tree(path)
+            remove.remove_tree(path, users)
         except PycontainError as error:
             failures.append(str(error))
             continue

@@ -88,7 +88,8 @@ class Remaking:
         cgroup = self._cgroup_of(saved)
         root = _root_source(saved.root_source)
         _clear_volatile(root)
-        facts = assembly.facts_for(users.from_state(saved.userns), cgroup, privileged=probe.is_privileged())
+        userns = users.from_state(saved.userns)
+        facts = assembly.facts_for(self.settings, userns, cgroup, privileged=probe.is_privileged())
         self.plan = compile_plan(
             spec, root, facts, seccomp=self._load_filter(), keyring=assembly.keyring_of(self.entry.id)
         )

@@ -95,7 +95,7 @@ def _as_asked(prepared: Prepared, *, privileged: bool) -> UserNamespace:
         uid, gid, size = request
         return UserNamespace(USERNS_CUSTOM, (IDMapping(0, uid, size),), (IDMapping(0, gid, size),), idmap=privileged)
     if not privileged:
-        return _of_user(keep=request == namespaces.USERNS_KEEP_ID)
+        return of_user(keep=request == namespaces.USERNS_KEEP_ID)
     raise UsageError("--userns keep-id: root's own id inside is root", hint="it is for ordinary users; use auto")
 
 
@@ -118,7 +118,7 @@ def _fall_back(prepared: Prepared, reason: str) -> tuple[UserNamespace, RootSour
     return UserNamespace(USERNS_IDENTITY, ids, ids), prepared.root, FALLBACK_NOTE.format(reason=reason)
 
 
-def _of_user(*, keep: bool) -> UserNamespace:
+def of_user(*, keep: bool) -> UserNamespace:
     """Return the map of an ordinary user: the subordinate ranges where newuidmap(1) can write them, else one id.
 
     Raises:

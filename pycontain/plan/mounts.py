@@ -74,6 +74,7 @@ def _bind(mount: Mount, flags: MountFlags, name: str, path: str, facts: HostFact
         idmap=idmap,
         propagation=flags.propagation,
         inside_pid=pid,
+        within=_volume_above(source, facts.volumes),
     )
     return [tree], [Attach(path, name, mount.destination)]
 
@@ -84,6 +85,14 @@ def _split_foreign(source: str) -> tuple[int, str]:
     if len(parts) == 5 and parts[:2] == ["", "proc"] and parts[2].isdigit() and parts[3] == "root":
         return int(parts[2]), f"/{parts[4]}"
     return 0, source
+
+
+def _volume_above(source: str, volumes: str) -> str:
+    """Return the volume that ``source`` lies in, "" where it is none or a volume itself, in which no link can be."""
+    name, _, rest = source.removeprefix(f"{volumes}/").partition("/_data/")
+    if not volumes or not source.startswith(f"{volumes}/") or "/" in name or not rest:
+        return ""
+    return f"{volumes}/{name}/_data"
 
 
 def _fresh(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> Op:

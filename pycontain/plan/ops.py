@@ -55,7 +55,8 @@ class OpenTree(Op):
     ``attr_set`` / ``attr_clr`` are MOUNT_ATTR_* bits of this one mount, ``tree_set`` / ``tree_clr`` of all below as
     well. ``idmap`` shifts owners by the container's own mapping: "idmap" for this mount, "ridmap" for the tree.
     ``propagation`` is an MS_* value with MS_REC where recursive, or 0. With ``inside_pid`` the source is a path in the
-    mount namespace of that process.
+    mount namespace of that process. ``within`` is "" or a directory above the source that no link in it may lead out
+    of: containers write there.
     """
 
     name: str
@@ -68,6 +69,7 @@ class OpenTree(Op):
     idmap: str = ""
     propagation: int = 0
     inside_pid: int = 0
+    within: str = ""
 
     @property
     def shared(self) -> bool:

@@ -26,12 +26,14 @@ from pycontain.kernel.constants import (
     MOVE_MOUNT_F_EMPTY_PATH,
     MS_REC,
     MS_SLAVE,
+    O_PATH,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
     WEXITED,
 )
 from pycontain.plan.capabilities import SYS_ADMIN
 from pycontain.plan.ops import DevTree, MaskLayer, OpenDirectory, OpenTree, Overlay
+from pycontain.runtime import rootpath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,6 +173,8 @@ def _open_tree(trees: Trees, op: OpenTree) -> None:
     recursive = AT_RECURSIVE if op.recursive else 0
     if op.inside_pid:
         fd = _open_tree_of(op.inside_pid, op.source, recursive)
+    elif op.within:
+        fd = _open_tree_within(op.within, op.source, recursive)
     else:
         fd = _sys.open_tree(AT_FDCWD, op.source, _CLONE | recursive)
     try:
@@ -187,6 +191,19 @@ def _open_tree(trees: Trees, op: OpenTree) -> None:
         os.close(fd)
         raise
     trees.fds[op.name] = fd
+
+
+def _open_tree_within(directory: str, source: str, recursive: int) -> int:
+    """Clone a mount below a directory in which containers write: what they planted there must not lead out of it."""
+    root = os.open(directory, O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = rootpath.open_path(root, source.removeprefix(directory))
+        try:
+            return _sys.open_tree(found, "", _CLONE | AT_EMPTY_PATH | recursive)
+        finally:
+            os.close(found)
+    finally:
+        os.close(root)
 
 
 def _open_tree_of(pid: int, source: str, recursive: int) -> int:
