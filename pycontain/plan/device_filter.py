@@ -120,7 +120,7 @@ def _check(rule: DeviceRule, path: str, index: int) -> int:
 
 
 def _with(entries: list[_Entry], default: bool, new: _Entry) -> list[_Entry]:
-    """Return ``entries`` with one more rule, in one pass: every start of a container comes through here a dozen times."""
+    """Return ``entries`` with one more rule, in one pass: every start of a container comes here a dozen times."""
     allow, kind, major, minor, bits = new
     kept: list[_Entry] = []
     # indices in ``kept``: the last rule that says otherwise of a device that is ours too; one for the same device
