@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-from pycontain import lean_json
-from pycontain.engine import assembly, generate, names
+from pycontain.engine import assembly, config, generate, names
 from pycontain.engine import userns as users
 from pycontain.errors import Exists, HostError, UsageError
 from pycontain.runtime import processes, remove, state
 from pycontain.runtime.state import State, Store
 from pycontain.runtime.trees import IDMAP
-from pycontain.spec.decode import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +95,7 @@ class Making:
     def save(self, created: Created, *, shape: str, status: str, attended_by: int) -> State:
         """Write the configuration and the state, and the files that the user asked for."""
         prepared, plan = self.assembly.prepared, self.assembly.plan
-        self.entry.write_file("config.json", lean_json.dumps(encode(prepared.spec), surrogates=True))
+        config.save(self.entry, prepared.spec)
         if plan.process.seccomp is not None:
             self.entry.write_bytes(FILTER, plan.process.seccomp)
         saved = State(

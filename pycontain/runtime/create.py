@@ -164,6 +164,8 @@ class Maker:
         if late:
             write_maps(created.pid, plan.userns)
         _limit(created.pid, plan.process)
+        if not plan.host_inside:
+            self.stdio.give(plan.userns.host_uid(plan.process.uid), plan.userns.host_gid(plan.process.gid))
         if late:
             _send(channel, MAPPED)
         userns_fd = -1

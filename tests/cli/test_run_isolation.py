@@ -199,7 +199,7 @@ def test_devices_are_those_and_no_others(pycontain: Cli, busybox: Path) -> None:
     found = {}
     for line in inside(pycontain, busybox, script).splitlines():
         name, kind, major, minor, mode, uid, gid, link = line.split("|")
-        found[name] = (kind, (int(major, 16), int(minor, 16)), mode, uid, gid) if not link else link
+        found[name] = link or (kind, (int(major, 16), int(minor, 16)), mode, uid, gid)
     assert found == {
         **{name: ("character special file", number, "666", "0", "0") for name, number in DEVICES.items()},
         "fd": "/proc/self/fd",
@@ -300,8 +300,9 @@ def test_root_directory_is_never_changed(pycontain: Cli, busybox: Path) -> None:
 def test_host_s_root_is_never_changed(pycontain: Cli) -> None:
     places = ["/etc", "/usr/bin", "/usr/sbin", "/opt", "/srv"]
     before = {place: metadata(Path(place)) for place in places}
-    script = WRITE_EVERYWHERE.replace("find / ", "find /etc /usr/bin /usr/sbin /opt ")
-    done = pycontain.run("run", "--rm", "@host", "--", "/bin/sh", "-c", script, timeout=100)
+    # not all of them: each file that is written is copied first
+    script = WRITE_EVERYWHERE.replace("find / ", "find /etc /usr/sbin ").replace("| while", "| head -300 | while")
+    done = pycontain.run("run", "--rm", "@host", "--", "/bin/sh", "-c", script)
     assert done.stdout == "x\n", describe(done)
     assert {place: metadata(Path(place)) for place in places} == before
 
@@ -536,6 +537,6 @@ def test_other_processes_are_not_seen(pycontain: Cli, busybox: Path) -> None:
 
 @pytest.mark.skipif(not has("cgroup2"), reason="no cgroup2 here")
 def test_cgroups_show_the_container_only(pycontain: Cli, busybox: Path) -> None:
-    out = inside(pycontain, busybox, "cat /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/unified/cgroup.procs 2>/dev/null")
+    out = inside(pycontain, busybox, "cd /sys/fs/cgroup; [ ! -d unified ] || cd unified; cat cgroup.procs; :")
     assert out.split()[0] == "1"
-    assert len(out.split()) <= 3
+    assert len(out.split()) <= 2
