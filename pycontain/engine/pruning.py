@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 
 from pycontain.engine import userns, waiting
-from pycontain.errors import NotFound, PycontainError
+from pycontain.errors import HostError, NotFound, PycontainError
 from pycontain.record import Record
 from pycontain.runtime import idranges, processes, remove
 from pycontain.runtime.settings import USERNS_CLAIMS, Settings
@@ -114,21 +114,10 @@ def _prune_names(store: Store) -> list[str]:
 
 def _prune_claims() -> list[str]:
     """Give back ranges of user ids whose container has gone; those of other users cannot be seen and stay."""
-    found = []
     try:
-        bases = [name for name in os.listdir(USERNS_CLAIMS) if name.isdigit()]
-    except OSError:
+        return [f"user ids from {base}" for base in idranges.release_stale(USERNS_CLAIMS)]
+    except (OSError, HostError):
         return []
-    for base in bases:
-        try:
-            with open(f"{USERNS_CLAIMS}/{base}", encoding="utf-8", errors="surrogateescape") as file:
-                owner = file.read()
-            if owner and not os.path.isdir(owner):
-                idranges.release(USERNS_CLAIMS, int(base), owner)
-                found.append(f"user ids from {base}")
-        except OSError:
-            continue
-    return found
 
 
 def _size_of(settings: Settings, container_id: str) -> int:

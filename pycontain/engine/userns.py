@@ -65,7 +65,11 @@ def decide(
     """
     root, note = prepared.root, ""
     if not privileged or prepared.userns not in (namespaces.USERNS_AUTO, namespaces.USERNS_STRICT):
-        return Users(_as_asked(prepared, privileged=privileged), root)
+        users = Users(_as_asked(prepared, privileged=privileged), root)
+        if entry is not None and privileged and users.namespace.kind == USERNS_JOINED:
+            base = users.namespace.uid_map[0].host_id
+            idranges.share(USERNS_CLAIMS, base, entry.directory, entry.journal)
+        return users
     reason = cannot_shift(root.path, kernel)
     if not shift:
         reason = f"owners cannot be shifted on the file system of {root.path}"
