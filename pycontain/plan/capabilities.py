@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pycontain.spec.process import CAPABILITIES as NAMES
+from pycontain.spec.process import CAPABILITIES
+
+NAMES = CAPABILITIES
 
 NUMBERS = {name: number for number, name in enumerate(NAMES)}
 SYS_ADMIN = NUMBERS["CAP_SYS_ADMIN"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def claim(claims: str, owner: str, seed: str = "00000000") -> int:
 def test_ranges_do_not_overlap(claims: str, owners: list[str]) -> None:
     """Though every id asks for the same one first."""
     bases = sorted(claim(claims, owner) for owner in owners)
-    assert all(second - first >= idranges.SIZE for first, second in zip(bases, bases[1:], strict=False))
+    assert all(second - first >= idranges.SIZE for first, second in itertools.pairwise(bases))
     assert bases[0] >= idranges.FIRST
     assert bases[-1] + idranges.SIZE <= idranges.LAST + idranges.SIZE
 
