@@ -5,8 +5,9 @@ than running them, so the build compiles them into one file (tools/modulepack.py
 
     header     magic, version, the interpreter's magic number, three lengths, two checks
     importer   marshalled: the code of this module, which the start file runs before anything can be imported
-    table      marshalled: {module: (is a package, offset, size, hash of its source)}, {group: (offset, size)}
-    groups     marshalled: ((module, code), …), each a module with all that it imports, what is imported first before
+    table      marshalled: {group: (offset, size)}, and one line of text for each module: name, whether it is a package
+               (1 or 0), offset, size, check of its source
+    groups     marshalled: ((name, is it a package, code), …), a module after all that it imports
     modules    marshalled: the code of each one, for those that are imported later
 
 A group is one read and one unmarshal, and its modules run one after the other without the import system's look-ups.
@@ -30,13 +31,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     Groups = dict[str, tuple[int, int]]
-    Modules = dict[str, tuple[bool, int, int, bytes]]
 
 FILE = "/pycontain/modules.pack"
 VERSION = b"pycontain modules 1\0" + MAGIC_NUMBER
 HEADER_BYTES = 56
 # what unmarshalling a damaged file raises
-_DAMAGE = (OSError, ValueError, EOFError, TypeError, KeyError)
+_DAMAGE = (OSError, ValueError, EOFError, TypeError)
 
 
 class Loader(SourceFileLoader):
@@ -54,12 +54,15 @@ class Loader(SourceFileLoader):
 
 
 class Pack:
-    """A finder for ``sys.meta_path``; ``top`` is the directory that holds the package."""
+    """A finder for ``sys.meta_path``; ``top`` is the directory that holds the package.
 
-    def __init__(self, top: str, file: tuple[int, int, int], start: int, modules: Modules, groups: Groups) -> None:
+    The lines of the table stay one string: the objects they stand for would be 40 KB in every monitor.
+    """
+
+    def __init__(self, top: str, file: tuple[int, int, int], start: int, groups: Groups, lines: str) -> None:
         self.top = top
-        self.modules = modules
         self.groups = groups
+        self.lines = lines
         self._file = file
         self._start = start
 
@@ -67,27 +70,28 @@ class Pack:
         self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return the specification of a module, after everything that its group holds has been imported."""
-        if name not in self.modules:
-            return None
         try:
             if name in self.groups:
                 return self._run_group(name)
-            _, offset, size, _ = self.modules[name]
-            return self._spec(name, self._read(offset, size))
+            at = self.lines.find(f"\n{name} ")
+            if at < 0:
+                return None
+            _, is_package, offset, size, _ = self.lines[at + 1 : self.lines.index("\n", at + 1)].split(" ")
+            return self._spec(name, is_package == "1", self._read(int(offset), int(size)))
         except _Unreadable:
             return None
 
     def _run_group(self, group: str) -> ModuleSpec:
         """Run the modules that a group's own one imports, and return the specification of this one."""
-        *members, (last, last_code) = self._read(*self.groups[group])
-        for name, code in members:
+        *members, last = self._read(*self.groups[group])
+        for name, is_package, code in members:
             if name not in sys.modules:
-                self._run(name, code)
-        return self._spec(last, last_code)
+                self._run(name, is_package, code)
+        return self._spec(*last)
 
-    def _run(self, name: str, code: CodeType) -> None:
+    def _run(self, name: str, is_package: bool, code: CodeType) -> None:
         """Do what ``import`` does, without looking for anything."""
-        spec = self._spec(name, None)
+        spec = self._spec(name, is_package, None)
         module = type(sys)(name)
         names = module.__dict__
         names["__spec__"] = spec
@@ -107,8 +111,7 @@ class Pack:
         if parent:
             setattr(sys.modules[parent], child, module)
 
-    def _spec(self, name: str, code: CodeType | None) -> ModuleSpec:
-        is_package = self.modules[name][0]
+    def _spec(self, name: str, is_package: bool, code: CodeType | None) -> ModuleSpec:
         directory = f"{self.top}/{name.replace('.', '/')}"
         path = f"{directory}/__init__.py" if is_package else f"{directory}.py"
         if code is not None:
@@ -121,11 +124,12 @@ class Pack:
 
     def difference(self) -> str:
         """Return which module's source is not the one that the pack was made from, or ""."""
-        for name, (_, _, _, source) in self.modules.items():
-            path = str(self._spec(name, None).origin)
+        for line in self.lines.splitlines()[1:]:
+            name, is_package, _, _, source = line.split(" ")
+            path = str(self._spec(name, is_package == "1", None).origin)
             try:
                 with open(path, "rb") as file:
-                    if check(file.read()) != source:
+                    if check(file.read()).hex() != source:
                         return f"it was made from another {path}"
             except FileNotFoundError:
                 return f"it was made from {path}, which is missing"
@@ -166,8 +170,8 @@ def _opened(top: str, fd: int, head: bytes, data: bytes) -> Pack | None:
     identity = _identity(fd)
     if identity[1] != total:
         return None
-    modules, groups = marshal.loads(data[importer:])  # noqa: S302  (checked for damage, and as trusted as we are)
-    return Pack(top, identity, HEADER_BYTES + len(data), modules, groups)
+    groups, lines = marshal.loads(data[importer:])  # noqa: S302  (checked for damage, and as trusted as we are)
+    return Pack(top, identity, HEADER_BYTES + len(data), groups, lines)
 
 
 def header(importer: bytes, table: bytes, rest: bytes) -> bytes:

@@ -155,31 +155,35 @@ def groups(sources: Sources) -> dict[str, list[str]]:
     return made
 
 
+class Rest:
+    """What lies behind the table: marshalled things one after the other."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def add(self, thing: object) -> tuple[int, int]:
+        """Append a thing and return its offset and size."""
+        blob = marshal.dumps(thing)
+        self.data += blob
+        return len(self.data) - len(blob), len(blob)
+
+
 def build(package: Path) -> bytes:
     """Return the file for a package's sources."""
     sources = Sources(package)
-    blobs: list[bytes] = []
-    places: dict[str, tuple[int, int]] = {}
     codes = {name: sources.compile(name) for name in sources.paths}
-    parts: dict[str, object] = {f"group {root}": _group(names, codes) for root, names in groups(sources).items()}
-    parts.update(codes)
-    offset = 0
-    for name, part in parts.items():
-        blob = marshal.dumps(part)
-        places[name] = offset, len(blob)
-        blobs.append(blob)
-        offset += len(blob)
-    hashes = {name: modulepack.check(path.read_bytes()) for name, path in sources.paths.items()}
-    table = (
-        {name: (sources.is_package(name), *places[name], hashes[name]) for name in sources.paths},
-        {root: places[f"group {root}"] for root in GROUPS},
-    )
-    importer, lists, rest = marshal.dumps(codes["pycontain.modulepack"]), marshal.dumps(table), b"".join(blobs)
-    return modulepack.header(importer, lists, rest) + importer + lists + rest
-
-
-def _group(names: list[str], codes: dict[str, CodeType]) -> tuple[tuple[str, CodeType], ...]:
-    return tuple((name, codes[name]) for name in names)
+    rest = Rest()
+    places = {
+        root: rest.add(tuple((name, sources.is_package(name), codes[name]) for name in names))
+        for root, names in groups(sources).items()
+    }
+    lines = [""]
+    for name, path in sources.paths.items():
+        offset, size = rest.add(codes[name])
+        source = modulepack.check(path.read_bytes()).hex()
+        lines.append(f"{name} {int(sources.is_package(name))} {offset} {size} {source}")
+    importer, table = marshal.dumps(codes["pycontain.modulepack"]), marshal.dumps((places, "\n".join([*lines, ""])))
+    return modulepack.header(importer, table, rest.data) + importer + table + rest.data
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ package and its dependencies. The interpreter compiles this file at every start,
 """
 
 import _imp
+import gc
 import marshal
 import posix
 import sys
@@ -40,6 +41,8 @@ if sys.argv[1:2] == ["--internal-monitor"]:
 
     monitor(sys.argv[2:])
 else:
+    # importing makes many objects and no garbage: the default of 700 looks through them a hundred times
+    gc.set_threshold(100_000)
     from pycontain.cli.main import main
 
     main()

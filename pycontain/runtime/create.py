@@ -9,6 +9,7 @@ import struct
 from pycontain.errors import HostError, PycontainError, StageError, from_fields
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import CLD_EXITED, CLONE_NEWUSER, WEXITED
+from pycontain.plan.process import RLIMITS
 from pycontain.runtime import entry, init, journal, processes
 from pycontain.runtime.channel import (
     EXEC_FAILED,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pycontain.runtime.journal import Journal
 
 SOCK_SEQPACKET = 5
+RLIMIT_NAMES = {number: name for name, number in RLIMITS.items()}
 
 
 class Created:
@@ -105,6 +107,12 @@ class Maker:
             self._converse(created)
         except BaseException as error:
             abandon(created)
+            if self.cgroup is not None and self.cgroup.oom_kills():
+                raise HostError(
+                    "the memory limit is too small to start in: the kernel killed the container's first process",
+                    requirement="memory",
+                    hint="--memory 4m is enough for the start itself",
+                ) from error
             if isinstance(error, OSError):
                 raise StageError(
                     f"{error.filename or 'create'}: {error.strerror}", stage="host", errno=error.errno or 0
@@ -219,7 +227,7 @@ def _limit(pid: int, process: ProcessPlan) -> None:
             _sys.prlimit(pid, resource, soft, hard)
         except OSError as error:
             raise HostError(
-                f"ulimit {resource}={soft}:{hard}: {(error.strerror or '').lower()}",
+                f"{RLIMIT_NAMES[resource]} {soft}:{hard}: {(error.strerror or '').lower()}",
                 hint="raising a hard limit needs CAP_SYS_RESOURCE on the host",
             ) from error
     if process.oom_score_adj is not None:

@@ -127,7 +127,7 @@ def has_exception_from_exception(rules: tuple[DeviceRule, ...]) -> bool:
 
 
 @given(rule_lists)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_program_equals_cgroup_v1(rules: tuple[DeviceRule, ...]) -> None:
     if has_exception_from_exception(rules):
         return
@@ -140,7 +140,7 @@ def test_program_equals_cgroup_v1(rules: tuple[DeviceRule, ...]) -> None:
 
 
 @given(rule_lists)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_program_is_the_plain_reading_and_never_laxer(rules: tuple[DeviceRule, ...]) -> None:
     program = build(rules)
     for kind, major, minor, access in REQUESTS:
