@@ -57,7 +57,8 @@ class Maker:
     """Makes one container from a plan.
 
     ``cgroup`` has been created and limited, or is None; ``staging`` is an empty directory of the container's state;
-    ``forget`` is called first in the child, to close what only the maker may hold; ``tied`` ends init with us.
+    ``forget`` is called first in the child, to close what only the maker may hold; ``tied`` ends init with us;
+    ``meanwhile`` is called here while init mounts and enters its root: what init does not need is done then.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Maker:
         staging: str,
         tied: bool,
         forget: Callable[[], None],
+        meanwhile: Callable[[], None],
     ) -> None:
         self.plan = plan
         self.journal = journal
@@ -78,6 +80,7 @@ class Maker:
         self.staging = staging
         self.tied = tied
         self.forget = forget
+        self.meanwhile = meanwhile
 
     def create(self) -> Created:
         """Return the container once init is ready.
@@ -190,6 +193,7 @@ class Maker:
             trees.close()
             if userns_fd >= 0:
                 os.close(userns_fd)
+        self.meanwhile()
         if plan.process.terminal:
             _, fds = channel.receive(TERMINAL)
             created.terminal = fds[0]
