@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # ninja and meson of the environment, which pip looks for on PATH when it builds without isolation
 BUILD_ENV := PATH=$(CURDIR)/$(BIN):$$PATH
 
-SOURCES := pyproject.toml meson.build meson.options \
+SOURCES := pyproject.toml meson.build meson.options tools/modulepack.py \
 	$(shell find pycontain completions -type f -not -name '*.pyc' -not -name '*.so') $(wildcard man/*.[1-8])
 UNIT_TESTS := $(wildcard tests/architecture tests/unit)
 # the shell words of one list of requirements in pyproject.toml: "dependencies" or "test"

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 # the tests import `harness` whatever pytest's import mode; the repository's own top must not come into the path, or the
@@ -27,6 +28,10 @@ from harness.guests import GuestReport, keep_marked
 from harness.ordinary_user import OrdinaryUser
 
 T = TypeVar("T")
+
+# how long an example takes says more about the machine than about the code
+hypothesis.settings.register_profile("pycontain", deadline=None)
+hypothesis.settings.load_profile("pycontain")
 
 SHARED = bool(os.environ.get("PYCONTAIN_TESTS_SHARED"))
 

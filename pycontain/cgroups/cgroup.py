@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 FREEZE_TIMEOUT_S = 2.0
 
-# The controllers of cgroup v2 that every container gets where they can be had: what statistics count, and what a
-# runtime inside the container asks for first. The others (hugetlb, rdma, misc: a tenth of a millisecond per start
-# together) come with a limit that needs them.
+# The controllers of cgroup v2 that every container gets where they can be had: what statistics count and what a
+# runtime inside the container asks for first. The others (hugetlb, rdma, misc: together a tenth of a millisecond per
+# start) come with a limit that needs them.
 USUAL_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
 
 
@@ -341,22 +341,19 @@ class Cgroup:
         """
         from pycontain.cgroups import freezer
 
-        if not self.paths.exists or not os.path.isdir(self._main()):
+        if not self.paths.exists:
             return
-        if self.paths.unified:
-            directory = self.directory("unified")
-            if freezer.kill_v2(directory):
-                return
-            directory.write("cgroup.freeze", "1")
-            freezer.signal_each(directory.path, freezer.SIGKILL)
-            directory.write("cgroup.freeze", "0")
-        elif "freezer" in self.paths.v1:
-            directory = self.directory("freezer")
-            # not waited for: a signal to a process that is frozen is kept until it is thawed
-            directory.write("freezer.state", "FROZEN")
-            freezer.signal_each(directory.path, freezer.SIGKILL)
-            directory.write("freezer.state", "THAWED")
-        freezer.kill_each(self._main())
+        try:
+            if self.paths.unified:
+                if freezer.kill_v2(self.directory("unified")):
+                    return
+                freezer.kill_frozen(self.directory("unified"), "cgroup.freeze", "1", "0")
+            elif "freezer" in self.paths.v1:
+                freezer.kill_frozen(self.directory("freezer"), "freezer.state", "FROZEN", "THAWED")
+            freezer.kill_each(self._main())
+        except OSError as error:
+            if error.errno not in tree.GONE:
+                raise
 
     def signal_all(self, signum: int) -> tuple[int, ...]:
         """Send a signal to every process and return to which; one that is forked meanwhile may be missed."""
@@ -396,20 +393,27 @@ class Cgroup:
 
     def frozen(self) -> bool:
         """Return whether the processes are stopped."""
-        path = self.paths.unified or self.paths.v1.get("freezer")
-        return path is not None and path != "" and self._is_frozen(path)
+        path = self.paths.unified or self.paths.v1.get("freezer", "")
+        return bool(path) and self._is_frozen(path)
 
     def _is_frozen(self, path: str) -> bool:
         if path == self.paths.unified:
-            return "frozen 1" in self.directory("unified").read_or("cgroup.events", "").splitlines()
-        return self.directory("freezer").read_or("freezer.state", "THAWED") != "THAWED"
+            return "frozen 1" in self._text("unified", "cgroup.events").splitlines()
+        return self._text("freezer", "freezer.state") in ("FREEZING", "FROZEN")
+
+    def _text(self, controller: str, file: str) -> str:
+        """Return what a file says, nothing where there is none or the cgroup is gone."""
+        try:
+            return self.directory(controller).read_or(file, "")
+        except FileNotFoundError:
+            return ""
 
     def oom_kills(self) -> int:
         """Return how many processes the kernel has killed here for want of memory; 0 where it is not counted."""
         if not self.paths.unified and "memory" not in self.paths.v1:
             return 0
         file = "memory.oom_control" if "memory" in self.paths.v1 else "memory.events"
-        for line in self.directory("memory").read_or(file, "").splitlines():
+        for line in self._text("memory", file).splitlines():
             key, _, value = line.partition(" ")
             if key == "oom_kill":
                 return int(value)

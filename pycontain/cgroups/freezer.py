@@ -110,6 +110,15 @@ def kill_v2(directory: Directory) -> bool:
     return True
 
 
+def kill_frozen(directory: Directory, file: str, freeze: str, thaw: str) -> None:
+    """Kill while nobody can fork. Not waited for: a signal to a process that is frozen is kept until it is thawed."""
+    directory.write(file, freeze)
+    try:
+        signal_each(directory.path, SIGKILL)
+    finally:
+        directory.write(file, thaw)
+
+
 def signal_each(path: str, signum: int) -> tuple[int, ...]:
     """Send a signal to every process in and below the cgroup, never to a stranger; return whom it was sent to.
 

@@ -126,7 +126,9 @@ def stats(cgroup: Cgroup) -> CgroupStats:
 
 
 def _get(controller: Any, name: str, default: Any = None) -> Any:
-    """Return one value, ``default`` where this kernel has no such file, or the cgroup is gone."""
+    """Return one value, ``default`` where there is no such controller or file, or the cgroup is gone."""
+    if controller is None:
+        return default
     try:
         return getattr(controller, name)
     except OSError as error:

@@ -25,7 +25,7 @@ LEAF = "pycontain-init"
 # another pycontain may remove the empty parent between any two steps of ours
 _RACES = 50
 # what a cgroup says that was removed: to a look-up, and to who has it open
-_GONE = (errno.ENOENT, errno.ENODEV)
+GONE = (errno.ENOENT, errno.ENODEV)
 REMOVE_TIMEOUT_S = 2.0
 
 
@@ -52,7 +52,7 @@ def make(path: str, journal: Callable[[str], None], prepare: Callable[[], None] 
                 f"make cgroup {path}: another container makes it too", hint="give it a path of its own"
             ) from None
         except OSError as error:
-            if error.errno not in _GONE:
+            if error.errno not in GONE:
                 raise _cannot_make(path, error) from error
             make_parents(path)
     raise HostError(f"make cgroup {path}: {os.path.dirname(path)} vanished {_RACES} times")
@@ -75,7 +75,7 @@ def make_parents(path: str) -> None:
         except FileExistsError:
             pass
         except OSError as error:
-            if error.errno in _GONE:
+            if error.errno in GONE:
                 return
             raise _cannot_make(directory, error) from error
 
@@ -137,7 +137,7 @@ def _enable_here(directory: Directory, controllers: list[str], required: set[str
         directory.write("cgroup.subtree_control", _plus(controllers))
     except OSError as all_at_once:
         # ENOENT may also be about a controller
-        if all_at_once.errno in _GONE and not os.path.isdir(directory.path):
+        if all_at_once.errno in GONE and not os.path.isdir(directory.path):
             raise
         for controller in controllers:
             try:

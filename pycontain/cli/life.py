@@ -146,7 +146,9 @@ def _update(settings: Settings, parsed: Parsed) -> int:
     limits = parse_limit_options(parsed.values)
     if limits == Limits():
         raise UsageError("no limit is given", hint="for example --memory 64m; see --help")
-    return each(settings, parsed.rest, lambda reference: lifecycle.update(settings, reference, limits))
+    from pycontain.engine import updating
+
+    return each(settings, parsed.rest, lambda reference: updating.update(settings, reference, limits))
 
 
 VERBS = {

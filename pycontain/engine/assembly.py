@@ -52,7 +52,7 @@ class Assembly(Record):
     cgroup: Cgroup
     note: str
 
-    def maker(self, stdio: Stdio, *, tied: bool, forget: Callable[[], None]) -> Maker:
+    def maker(self, stdio: Stdio, *, tied: bool, forget: Callable[[], None], meanwhile: Callable[[], None]) -> Maker:
         """Return the maker of this container's processes."""
         staging = f"{self.entry.directory}/trees"
         os.makedirs(staging, 0o700, exist_ok=True)
@@ -64,6 +64,7 @@ class Assembly(Record):
             staging=staging,
             tied=tied,
             forget=forget,
+            meanwhile=meanwhile,
         )
 
 
@@ -108,14 +109,14 @@ def _place_layers(settings: Settings, prepared: Prepared) -> Prepared:
     return prepared.replace(root=root, notes=(*prepared.notes, note))
 
 
-def _confine(prepared: Prepared) -> Prepared:
+def _confine(prepared: Prepared, *, load: bool = True) -> Prepared:
     """Return the container under the default AppArmor profile, where AppArmor is active and nothing else was asked."""
     process = prepared.spec.process
     if process is None or process.apparmor_profile or prepared.state_options["privileged"]:
         return prepared
     if not probe.apparmor_enabled():
         return prepared
-    reason = apparmor.load_default()
+    reason = apparmor.load_default() if load else ""
     if reason:
         note = f"AppArmor is active, but its default profile cannot be used: {reason}"
         return prepared.replace(notes=(*prepared.notes, note))
@@ -132,6 +133,8 @@ def preview(settings: Settings, prepared: Prepared) -> tuple[Plan, str]:
     privileged, kernel = probe.is_privileged(), probe.kernel_version()
     decided = users.decide(None, prepared, privileged=privileged, kernel=kernel)
     prepared = _place_layers(settings, prepared.replace(root=decided.root))
+    if privileged:
+        prepared = _confine(prepared, load=False)
     cgroup = Cgroup(placement.place(settings, prepared.id, make=False))
     plan = _compile(settings, prepared, decided.namespace, cgroup, privileged=privileged)
     _check_limits(cgroup, prepared.spec)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pycontain.engine.suggest import closest
 from pycontain.errors import HostError, UsageError
-from pycontain.kernel.constants import CAPABILITIES
+from pycontain.plan.capabilities import NUMBERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # In the order of their numbers
-NAMES = tuple(name.removeprefix("CAP_") for name in CAPABILITIES)
+NAMES = tuple(name.removeprefix("CAP_") for name in NUMBERS)
 # Source: moby/moby daemon/pkg/oci/caps/defaults.go
 _DEFAULT_WORDS = (
     "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL"
@@ -59,6 +59,6 @@ def effective(
     else:
         chosen = (set(DEFAULT) - dropped) | added
     for name in NAMES:
-        if name in added and name in chosen and not available >> CAPABILITIES[f"CAP_{name}"] & 1:
+        if name in added and name in chosen and not available >> NUMBERS[f"CAP_{name}"] & 1:
             raise HostError(f"--cap-add {name}: this process does not have it", hint="--userns auto gives it inside")
-    return tuple(f"CAP_{name}" for name in NAMES if name in chosen and available >> CAPABILITIES[f"CAP_{name}"] & 1)
+    return tuple(f"CAP_{name}" for name in NAMES if name in chosen and available >> NUMBERS[f"CAP_{name}"] & 1)

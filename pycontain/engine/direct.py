@@ -18,13 +18,22 @@ from pycontain.runtime.init import Stdio
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
     from pycontain.engine.options import RunOptions
+    from pycontain.plan.process import ProcessPlan
     from pycontain.runtime.create import Created
     from pycontain.runtime.settings import Settings
 
-# Not forwarded: KILL and STOP cannot be caught, CHLD and URG are the kernel's own news, sizes are a terminal's.
-KEPT = frozenset((_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGURG, _signal.SIGWINCH))
+# Not forwarded: KILL and STOP cannot be caught; CHLD, PIPE and URG are the kernel's own news; sizes are a terminal's;
+# returning from a handler of a real fault would repeat it for ever; the C library keeps 32 and 33 for itself.
+KEPT = frozenset(
+    (
+        *(_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGPIPE, _signal.SIGURG, _signal.SIGWINCH),
+        *(_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, 32, 33),
+    )
+)
+FORWARDED = tuple(number for number in range(1, 65) if number not in KEPT)
 OOM_NOTE = "the container was killed because it used up its memory; --memory gives more"
 
 
@@ -34,6 +43,7 @@ def run(settings: Settings, options: RunOptions, say: Callable[[str], None]) -> 
     Raises:
         PycontainError: it could not be started; nothing is left then.
     """
+    _on_interrupts(_give_up)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     with Making(settings, options) as making:
         stdio = Stdio(0 if options.interactive else null, 1, 2)
@@ -44,12 +54,13 @@ def run(settings: Settings, options: RunOptions, say: Callable[[str], None]) -> 
             for note in making.notes:
                 say(note)
             baseline = making.assembly.cgroup.oom_kills()
-            create.start(created, making.assembly.plan.process)
+            start(created, making.assembly.plan.process)
         except BaseException:
             create.abandon(created)
             raise
         making.lock.unlock()
         exit_code, signal = attend(created, sig_proxy=options.sig_proxy, timeout_s=options.timeout_s)
+        _on_interrupts(_signal.SIG_IGN)  # what is left is to clear up, at once
         oom = making.assembly.cgroup.oom_kills() > baseline
         making.lock.relock()
         if options.pidfile:
@@ -60,9 +71,20 @@ def run(settings: Settings, options: RunOptions, say: Callable[[str], None]) -> 
     return exit_code
 
 
+def start(created: Created, process: ProcessPlan) -> None:
+    """Let the program begin. Signals wait until :func:`attend` can pass them on: the program may want one at once.
+
+    Raises:
+        ExecError: the program cannot be executed.
+    """
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
+    create.start(created, process)
+
+
 def attend(created: Created, *, sig_proxy: bool, timeout_s: float = 0) -> tuple[int, int]:
     """Forward signals until a process ends, kill it when its time (0: none) is over; return exit code and signal."""
     forwarded = _forward(created.pidfd) if sig_proxy else {}
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, FORWARDED)
     deadline = time.monotonic() + timeout_s if timeout_s else None
     poll = select.poll()
     poll.register(created.pidfd, select.POLLIN)
@@ -78,22 +100,36 @@ def attend(created: Created, *, sig_proxy: bool, timeout_s: float = 0) -> tuple[
 
 def _forward(pidfd: int) -> dict[int, object]:
     """Pass every signal that can be caught on to the container, and return the handlers before."""
+    send = forwarder(pidfd)
 
     def forward(number: int, _frame: object) -> None:
+        send(number)
+
+    return {number: _signal.signal(number, forward) for number in FORWARDED}
+
+
+def _on_interrupts(handler: Callable[[int, object], NoReturn] | int) -> None:
+    """Set what becomes of signals that would end this process; those that the caller has us ignore stay ignored."""
+    for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM):
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, handler)
+
+
+def _give_up(number: int, _frame: object) -> NoReturn:
+    """Unwind, so that what has been made of the container is undone."""
+    raise SystemExit(128 + number)
+
+
+def forwarder(pidfd: int) -> Callable[[int], None]:
+    """Return a function that sends a signal to a process; one that has ended needs none."""
+
+    def forward(number: int) -> None:
         try:
             _sys.pidfd_send_signal(pidfd, number, 0)
         except ProcessLookupError:
             pass
 
-    before = {}
-    for number in range(1, 65):
-        if number in KEPT:
-            continue
-        try:
-            before[number] = _signal.signal(number, forward)
-        except (OSError, ValueError):
-            continue  # the C library keeps two real-time signals for itself
-    return before
+    return forward
 
 
 def _unlink(path: str) -> None:

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 
+from pycontain import modulepack
 from pycontain.cgroups.host import probe_host, usable
 from pycontain.engine import trials
 from pycontain.engine.filesystems import cannot_shift
@@ -102,6 +103,10 @@ class Examination:
             yield Finding(
                 "reaper", GAP, "pycontain-init is missing: no --init", "install pycontain again: make install"
             )
+        fault = modulepack.examine(os.path.dirname(package))
+        if fault:
+            text = f"pycontain/modules.pack: {fault}; every command starts later"
+            yield Finding("start", NOTE, text, "install pycontain again: make install")
 
     def _namespaces(self) -> Iterator[Finding]:
         limit = read_host_file("/proc/sys/user/max_user_namespaces").strip()

@@ -51,17 +51,18 @@ def parse_env(files: Iterable[str], values: Iterable[str], environ: Mapping[str,
     for path in files:
         for number, line in read_lines("--env-file", path):
             name, equals, value = line.partition("=")
+            # No value and no whole line in a message: this is where people keep secrets.
             hint = "lines are NAME=value or NAME, without quotes or 'export'"
             if not name:
                 raise UsageError(f"--env-file: {path}:{number}: no variable name before '='", hint=hint)
             if any(char in name for char in _SPACE):
-                raise UsageError(f"--env-file: {path}:{number}: variable name {name!r} contains white space", hint=hint)
+                raise UsageError(f"--env-file: {path}:{number}: the variable's name contains white space", hint=hint)
             if equals or name in environ:
                 entries[name] = f"{name}={value if equals else environ[name]}"
     for text in values:
         name, equals, value = text.partition("=")
         if not name:
-            raise UsageError(f"--env: {text!r} has no variable name", hint="for example -e LANG=C.UTF-8")
+            raise UsageError("--env: no variable name before '='", hint="for example -e LANG=C.UTF-8")
         if "\0" in text:
             raise UsageError(f"--env: {name!r} holds a NUL byte")
         if equals:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 
-from pycontain import lean_json
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.engine import capabilities, direct
+from pycontain.engine import capabilities, config, direct
 from pycontain.engine.assembly import keyring_of
 from pycontain.engine.making import FILTER
+from pycontain.engine.stdio import all_may_be_inherited
 from pycontain.engine.surroundings import identify
-from pycontain.errors import SpecError, StoreError, WrongState
+from pycontain.engine.userns import from_state
+from pycontain.errors import StoreError, WrongState
 from pycontain.kernel import _sys
 from pycontain.plan.facts import USERNS_HOST, USERNS_SINGLE
 from pycontain.plan.process import compile_process
@@ -18,15 +19,11 @@ from pycontain.runtime import create, probe, processes, state
 from pycontain.runtime.init import Stdio
 from pycontain.runtime.join import Joiner
 from pycontain.runtime.state import Store
-from pycontain.spec.decode import decode
 from pycontain.spec.process import Capabilities, User
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pycontain.engine.options import ExecOptions
-    from pycontain.engine.terminal import Flow
     from pycontain.plan.process import ProcessPlan
     from pycontain.runtime.create import Created
     from pycontain.runtime.settings import Settings
@@ -54,103 +51,75 @@ def execute(settings: Settings, options: ExecOptions) -> int:
         raise WrongState(f"container {name} has just ended")
     process = _process(entry, saved, options)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    stdio, flows = _stdio(options, null)
+    pipes = _Pipes(options, null)
+    stdio = Stdio(*pipes.inside)
+    if not options.detach and os.geteuid() == 0:
+        userns = from_state(saved.userns)
+        stdio.give(userns.host_uid(process.uid), userns.host_gid(process.gid))
     cgroup = Cgroup(CgroupPaths(**saved.cgroup)) if saved.cgroup else None
     if cgroup is not None and not cgroup.paths.exists:
         cgroup = None
     created = Joiner(saved.pid, pidfd, process, stdio, cgroup, keyring_of(entry.id)).create()
-    for fd in {null, pidfd, *stdio.fds} - {0, 1, 2}:
+    for fd in (null, pidfd):
         os.close(fd)
-    return _attend(created, process, options, flows)
+    return _attend(created, process, options, pipes)
 
 
-def _attend(created: Created, process: ProcessPlan, options: ExecOptions, flows: list[Flow]) -> int:
+class _Pipes:
+    """The standard streams of a command: ``inside`` its own, ``ours`` our ends of pipes to it, or nothing."""
+
+    def __init__(self, options: ExecOptions, null: int) -> None:
+        self.ours: tuple[int, int, int] | None = None
+        if options.detach or options.tty:
+            self.inside = (null, null, null)
+            return
+        self.inside = (0 if options.interactive else null, 1, 2)
+        if all_may_be_inherited(interactive=options.interactive):
+            return
+        stdin, ours_in = os.pipe() if options.interactive else (null, -1)
+        ours_out, stdout = os.pipe()
+        ours_err, stderr = os.pipe()
+        self.inside = (stdin, stdout, stderr)
+        self.ours = (ours_in, ours_out, ours_err)
+
+    def close_inside(self) -> None:
+        """Close the command's ends of the pipes."""
+        if self.ours is not None:
+            for fd in self.inside[0 if self.ours[0] >= 0 else 1 :]:
+                os.close(fd)
+
+
+def _attend(created: Created, process: ProcessPlan, options: ExecOptions, pipes: _Pipes) -> int:
+    pipes.close_inside()
     if options.detach:
         create.start(created, process)
         return 0
     if process.terminal:
-        return _attend_terminal(created, process, options)
-    if flows:
-        return _attend_pipes(created, process, flows)
-    create.start(created, process)
-    exit_code, _signal = direct.attend(created, sig_proxy=True)
-    return exit_code
+        from pycontain.engine import terminal
 
-
-def _stdio(options: ExecOptions, null: int) -> tuple[Stdio, list[Flow]]:
-    """Return what the process gets as 0, 1 and 2, and what is to be copied: a terminal of ours is never handed in."""
-    if options.detach:
-        return Stdio(null, null, null), []
-    wanted = [0 if options.interactive else null, 1, 2]
-    flows: list[Flow] = []
-    for number, fd in enumerate(wanted):
-        if options.tty or not os.isatty(fd):
-            continue
-        from pycontain.engine.terminal import Flow
-
-        read, write = os.pipe()
-        wanted[number] = read if number == 0 else write
-        ends = (0, write) if number == 0 else (read, number)
-        flows.append(Flow(*ends, outward=number > 0, owned=True))
-    return Stdio(*wanted), flows
-
-
-def _attend_pipes(created: Created, process: ProcessPlan, flows: list[Flow]) -> int:
-    from pycontain.engine.terminal import relay
-
-    create.start(created, process)
-    relay(created.pidfd, tuple(flows), forward=_forwarder(created))
-    return create.wait(created)[0]
-
-
-def _forwarder(created: Created) -> Callable[[int], None]:
-    def forward(number: int) -> None:
-        try:
-            _sys.pidfd_send_signal(created.pidfd, number, 0)
-        except ProcessLookupError:
-            pass
-
-    return forward
-
-
-def _attend_terminal(created: Created, process: ProcessPlan, options: ExecOptions) -> int:
-    from pycontain.engine.terminal import Flow, RawTerminal, relay, require_terminal, size_of
-
-    master = created.terminal
-    raw = None
-    flows = [Flow(master, 1, outward=True)]
-    if options.interactive:
-        require_terminal()
-        raw = RawTerminal(0)
-        flows.append(Flow(0, master, outward=False, keys=options.detach_keys))
-
-    def resized() -> None:
-        size = size_of(0) or size_of(1)
-        if size is not None:
-            _sys.tty_set_size(master, *size)
-
+        return terminal.attend(created, process, options)
     try:
-        if raw is not None:
-            raw.apply()
-        create.start(created, process)
-        ended = relay(created.pidfd, tuple(flows), forward=_forwarder(created), resized=resized, terminal=raw)
-    finally:
-        if raw is not None:
-            raw.restore()
-    return create.wait(created)[0] if ended else 0
+        if pipes.ours is None:
+            direct.start(created, process)
+        else:
+            create.start(created, process)
+    except BaseException:
+        create.abandon(created)
+        raise
+    if pipes.ours is None:
+        return direct.attend(created, sig_proxy=True)[0]
+    from pycontain.engine import terminal
+
+    terminal.relay_pipes(created.pidfd, *pipes.ours, forward=direct.forwarder(created.pidfd))
+    return create.wait(created)[0]
 
 
 def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
     """Return the command under the container's own confinement, from the configuration it was made with."""
-    path = f"{entry.directory}/config.json"
-    try:
-        with open(path, encoding="utf-8") as file:
-            spec, _ = decode(lean_json.loads(file.read(), source=path, surrogates=True), source=path)
-    except (OSError, SpecError) as error:
-        raise StoreError(f"{path}: {error}", hint="make the container again") from error
+    spec = config.load(entry)
     base = spec.process
     if base is None:
-        raise StoreError(f"{path}: has no process", hint="make the container again")
+        raise StoreError(f"{entry.directory}/{config.NAME}: has no process", hint="make the container again")
     user = options.user or f"{base.user.uid}:{base.user.gid}"
     identity = identify(f"/proc/{saved.pid}/root", user, ())
     groups = identity.additional_gids if options.user else base.user.additional_gids

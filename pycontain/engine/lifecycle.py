@@ -1,4 +1,4 @@
-"""The verbs of a container's life: start, stop, kill, pause, wait, restart, remove, rename, update. [lean]
+"""The verbs of a container's life: start, stop, kill, pause, wait, restart, remove, rename. [lean]
 
 Who holds the container's lock: the creator until it is created; briefly whoever changes the state file; ``delete``.
 Never anybody who waits for the container's end, because its monitor needs the lock to write it.
@@ -17,11 +17,10 @@ from pycontain.engine.signals import DEFAULT_DETACH_KEYS
 from pycontain.errors import HostError, NotFound, PycontainError, WrongState
 from pycontain.kernel.constants import SIGKILL
 from pycontain.runtime import journal, processes
-from pycontain.runtime.state import CREATED, CREATING, MONITORED, PAUSED, RUNNING, STOPPED, Store
+from pycontain.runtime.state import CREATED, MONITORED, PAUSED, RUNNING, STOPPED, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycontain.engine.limits import Limits
     from pycontain.engine.protocol import Exit
     from pycontain.runtime.settings import Settings
     from pycontain.runtime.state import Entry, State
@@ -393,29 +392,3 @@ def rename(settings: Settings, reference: str, name: str) -> None:
         entry.store.claim_name(name, entry.id)
         entry.save(state.replace(name=name))
         entry.store.release_name(state.name, entry.id)
-
-
-def update(settings: Settings, reference: str, limits: Limits) -> None:
-    """Change the limits of a container; those that are not given stay.
-
-    Raises:
-        WrongState: it has ended: its limits have gone with its cgroup.
-        HostError: a limit cannot be enforced; nothing has changed then.
-    """
-    from pycontain.cgroups.update import update as update_cgroup
-    from pycontain.engine.resources import linux_resources
-    from pycontain.engine.surroundings import device_number
-
-    entry, _state, status = look(settings, reference)
-    if status in (STOPPED, CREATING):
-        raise WrongState(f"container {reference} is not running")
-    cgroup = waiting.cgroup_of(entry)
-    if cgroup is None:
-        raise HostError(f"container {reference} has no cgroup: it has no limits", hint="pycontain doctor")
-    with cgroup, entry.lock():
-        state = entry.load()
-        rates = (*limits.read_bps, *limits.write_bps, *limits.read_iops, *limits.write_iops)
-        update_cgroup(cgroup, linux_resources(limits, {one.path: device_number(one.path) for one in rates}))
-        given = {key: value for key, value in limits.asdict().items() if value not in (None, "", [])}
-        merged = {**state.options.get("limits", {}), **given}
-        entry.save(state.replace(options={**state.options, "limits": merged}))

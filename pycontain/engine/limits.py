@@ -206,7 +206,7 @@ def parse_throttles(option: str, texts: Iterable[str], *, sizes: bool) -> tuple[
     for text in texts:
         path, colon, rate = text.rpartition(":")
         hint = f"for example {option} /dev/sda:{'1m' if sizes else '1000'}"
-        if not colon or not path.startswith("/dev/"):
+        if not colon or not path.startswith("/dev/") or "\0" in path:
             raise UsageError(f"{option}: {text!r} is not /dev/NAME:RATE", hint=hint)
         value = parse_size(option, rate) if sizes else parse_integer(option, rate, 0, MAX_INT64)
         found[path] = Throttle(path, value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import time
 from collections.abc import Callable, Iterator
 from typing import IO, NamedTuple
@@ -22,6 +23,7 @@ from pycontain.runtime.state import MONITORED, STOPPED, Entry, Store
 _BLOCK = 64 * 1024
 _POLL_S = 0.05
 _POLL_SLOW_S = 0.2
+_GATHERED = 500
 
 
 class Line(NamedTuple):
@@ -118,10 +120,12 @@ def show(settings: Settings, reference: str, options: LogOptions) -> None:
             hint="run it with -d, or without --rm, and with --log-driver json-file",
         )
     begun = {"stdout": True, "stderr": True}
-    for line in read(log_path(settings, entry.id), options, lambda: _ended(entry)):
+    out = _Out(held=not options.follow)
+    for line in read(log_path(settings, entry.id), options, lambda: _ended(entry) or _reader_gone()):
         prefix = f"{line.time} " if options.timestamps and begun[line.stream] else ""
         begun[line.stream] = line.text.endswith("\n")
-        _write(2 if line.stream == "stderr" else 1, prefix + line.text)
+        out.put(2 if line.stream == "stderr" else 1, prefix + line.text)
+    out.flush()
 
 
 def log_path(settings: Settings, container_id: str) -> str:
@@ -129,10 +133,34 @@ def log_path(settings: Settings, container_id: str) -> str:
     return f"{settings.data}/logs/{container_id}/container.log"
 
 
-def _write(fd: int, text: str) -> None:
-    data = text.encode("utf-8", "surrogatepass")
-    while data:
-        data = data[os.write(fd, data) :]
+class _Out:
+    """Writes to standard output and error in their common order; ``held`` gathers what goes to the same one."""
+
+    def __init__(self, *, held: bool) -> None:
+        self._held = held
+        self._fd = 1
+        self._texts: list[str] = []
+
+    def put(self, fd: int, text: str) -> None:
+        if fd != self._fd:
+            self.flush()
+            self._fd = fd
+        self._texts.append(text)
+        if not self._held or len(self._texts) >= _GATHERED:
+            self.flush()
+
+    def flush(self) -> None:
+        data = "".join(self._texts).encode("utf-8", "surrogatepass")
+        self._texts = []
+        while data:
+            data = data[os.write(self._fd, data) :]
+
+
+def _reader_gone() -> bool:
+    """Return whether nobody reads our standard output any more: ``logs -f … | grep -q …`` ends with grep."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def _ended(entry: Entry) -> bool:

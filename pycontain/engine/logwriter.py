@@ -94,11 +94,12 @@ class LogWriter:
                     queue, self._queue = self._queue, []
                 if not queue:
                     break
-                for lines in queue:
-                    self.file.write(lines)
-                    self._written(len(lines))
+                while queue:
+                    self._write(queue.pop(0))
 
-    def _written(self, size: int) -> None:
+    def _write(self, lines: bytes) -> None:
+        self.file.write(lines)
+        size = len(lines)
         with self._lock:
             before = self._backlog
             self._backlog = before - size

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _HANDOFF_SIZE = 256 * 1024
 _KILL_PATIENCE_S = 10.0
 _THAW_S = 0.2
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 class Monitor:
@@ -354,12 +355,17 @@ def main(arguments: list[str]) -> NoReturn:
 
 
 def _introduce(container: str) -> None:
-    """Set the names that ps shows, by the C half of python-prctl: its other half would cost 190 KiB here."""
+    """Set the names that ps shows, and be the parent of orphans: without that no exit status would come here.
+
+    By the C half of python-prctl: its other half would cost 190 KiB here.
+    """
     try:
         import _prctl
     except ImportError:
         # it is a dependency, but no reason to leave a container without a keeper
+        _sys.prctl(_PR_SET_CHILD_SUBREAPER, 1)
         _sys.set_name("pycontain:mon")
         return
+    _prctl.prctl(_prctl.PR_SET_CHILD_SUBREAPER, 1)
     _prctl.prctl(_prctl.PR_SET_NAME, "pycontain:mon")
     _prctl.set_proctitle(f"pycontain: monitor of {container[:12]}")

@@ -195,9 +195,16 @@ def _interpreter() -> list[str]:
 def _environment() -> dict[str, str]:
     """Return the monitor's environment: of the caller's nothing but where this interpreter's own libraries are.
 
-    It is never empty: python-prctl's set_proctitle reads the first variable without looking whether there is one.
+    It is never empty: python-prctl's set_proctitle reads the first variable without looking whether there is one. The
+    others keep the allocator from holding on to what a burst of output needed, see mallopt(3).
     """
-    environment = {"LC_ALL": "C.UTF-8"}
+    environment = {
+        "LC_ALL": "C.UTF-8",
+        "MALLOC_ARENA_MAX": "1",
+        "MALLOC_MMAP_THRESHOLD_": "16384",
+        "MALLOC_TRIM_THRESHOLD_": "16384",
+        "MALLOC_TOP_PAD_": "0",
+    }
     libraries = sys._xoptions.get("pycontain.libraries")
     if isinstance(libraries, str):
         environment["LD_LIBRARY_PATH"] = libraries

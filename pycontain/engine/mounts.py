@@ -110,13 +110,13 @@ def user_mounts(
     for mount in options.mounts:
         if mount.destination in _RESERVED and not options.privileged:
             hint = "unmask single paths: --security-opt unmask=PATH"
-            raise UsageError(f"--volume: {mount.destination} is the runtime's own place", hint=hint)
+            raise UsageError(f"mount at {mount.destination}: that place is the runtime's own", hint=hint)
         if mount.kind == mountargs.TMPFS:
             entries.append(_tmpfs(mount))
             continue
         if mount.idmap and not idmap:
             cause = "an ordinary user cannot shift owners" if around.rootless else "there is no user namespace"
-            raise UsageError(f"--volume: idmap of {mount.destination}: {cause}", hint="leave idmap out")
+            raise UsageError(f"mount at {mount.destination}: idmap: {cause}", hint="leave idmap out")
         source = mount.source
         if mount.kind == mountargs.VOLUME:
             name = next(names)

@@ -148,21 +148,20 @@ def run_options(raw: Mapping[str, Any], environ: Mapping[str, str]) -> RunOption
 
 
 class _Texts:
-    """The options' texts, with "not given" told apart once."""
+    """The options' texts, with "not given" told apart once; none holds a NUL, which ends a text for the kernel."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self._raw = raw
 
     def text(self, name: str) -> str:
-        value = self._raw.get(name)
-        return "" if value is None else str(value)
+        return self.optional(name) or ""
 
     def optional(self, name: str) -> str | None:
         value = self._raw.get(name)
-        return None if value is None else str(value)
+        return None if value is None else _without_nul(name, str(value))
 
     def many(self, name: str) -> tuple[str, ...]:
-        return tuple(self._raw.get(name) or ())
+        return tuple(_without_nul(name, text) for text in self._raw.get(name) or ())
 
     def flag(self, name: str, default: bool = False) -> bool:
         value = self._raw.get(name)
@@ -171,6 +170,12 @@ class _Texts:
     def integer(self, name: str, least: int, most: int, default: int) -> int:
         value = self._raw.get(name)
         return default if value is None else sizes.parse_integer(option_name(name), str(value), least, most)
+
+
+def _without_nul(name: str, text: str) -> str:
+    if "\0" in text:
+        raise UsageError(f"{option_name(name)}: holds a NUL byte")
+    return text
 
 
 def option_name(name: str) -> str:

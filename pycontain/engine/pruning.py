@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from pycontain.engine import waiting
-from pycontain.errors import NotFound, PycontainError
+from pycontain.engine import userns, waiting
+from pycontain.errors import HostError, NotFound, PycontainError
 from pycontain.record import Record
 from pycontain.runtime import idranges, processes, remove
 from pycontain.runtime.settings import USERNS_CLAIMS, Settings
@@ -42,10 +42,12 @@ def prune(settings: Settings, *, want: Callable[[State], bool] = lambda _state: 
         if gone:
             (removed if gone == STOPPED else leftovers).append(container_id)
             reclaimed += size
+    # an ordinary user's layers hold files of the user's subordinate ids
+    users = userns.of_user(keep=False) if settings.rootless else None
     for path in _without_container(store):
         size = _size_below(path)
         try:
-            remove.remove_tree(path)
+            remove.remove_tree(path, users)
         except PycontainError as error:
             failures.append(str(error))
             continue
@@ -112,21 +114,10 @@ def _prune_names(store: Store) -> list[str]:
 
 def _prune_claims() -> list[str]:
     """Give back ranges of user ids whose container has gone; those of other users cannot be seen and stay."""
-    found = []
     try:
-        bases = [name for name in os.listdir(USERNS_CLAIMS) if name.isdigit()]
-    except OSError:
+        return [f"user ids from {base}" for base in idranges.release_stale(USERNS_CLAIMS)]
+    except (OSError, HostError):
         return []
-    for base in bases:
-        try:
-            with open(f"{USERNS_CLAIMS}/{base}", encoding="utf-8", errors="surrogateescape") as file:
-                owner = file.read()
-            if owner and not os.path.isdir(owner):
-                idranges.release(USERNS_CLAIMS, int(base), owner)
-                found.append(f"user ids from {base}")
-        except OSError:
-            continue
-    return found
 
 
 def _size_of(settings: Settings, container_id: str) -> int:

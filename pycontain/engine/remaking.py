@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 
-from pycontain import lean_json
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.engine import assembly
+from pycontain.engine import assembly, config
 from pycontain.engine import userns as users
 from pycontain.engine.making import FILTER
-from pycontain.errors import PycontainError, StoreError, WrongState
+from pycontain.errors import WrongState
 from pycontain.plan.compile import compile_plan
 from pycontain.plan.rootfs import RootSource, SystemMount
 from pycontain.runtime import probe, processes, remove, state
 from pycontain.runtime.create import Maker
-from pycontain.spec.decode import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from pycontain.runtime.init import Stdio
     from pycontain.runtime.settings import Settings
     from pycontain.runtime.state import Entry, Lock, State
-    from pycontain.spec.runtime import Spec
 
 
 class Remaking:
@@ -78,7 +75,7 @@ class Remaking:
         """Make the container's processes once more."""
         saved = self._saved
         remove.kill(self.entry)
-        spec = self._load_spec()
+        spec = config.load(self.entry)
         for namespace in spec.linux.namespaces:
             if namespace.path is not None:
                 raise WrongState(
@@ -103,6 +100,7 @@ class Remaking:
             staging=f"{self.entry.directory}/trees",
             tied=tied,
             forget=forget,
+            meanwhile=lambda: None,
         )
         return maker.create()
 
@@ -126,15 +124,6 @@ class Remaking:
         )
         self.entry.save(saved)
         return saved
-
-    def _load_spec(self) -> Spec:
-        path = f"{self.entry.directory}/config.json"
-        try:
-            with open(path, encoding="utf-8") as file:
-                spec, _warnings = decode(lean_json.loads(file.read(), source=path), source=path)
-        except (OSError, PycontainError) as error:
-            raise StoreError(f"{path}: {error}", hint="remove the container and run it anew") from error
-        return spec
 
     def _load_filter(self) -> bytes | None:
         try:
@@ -162,4 +151,7 @@ def _clear_volatile(root: RootSource) -> None:
     """
     if root.overlay and not root.memory_bytes and os.path.isdir(root.overlay):
         for name in os.listdir(root.overlay):
-            remove.remove_tree(os.path.join(root.overlay, name, "work", "work", "incompat", "volatile"))
+            work = os.path.join(root.overlay, name, "work", "work")
+            if os.path.isdir(work):
+                os.chmod(work, 0o700)  # the kernel makes it with mode 0, which keeps an ordinary user out
+            remove.remove_tree(os.path.join(work, "incompat", "volatile"))

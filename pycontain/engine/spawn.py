@@ -1,6 +1,6 @@
 """``run`` and ``create``: which shape a container takes, and its start. [lean]
 
-Direct: in the foreground with ``--rm`` and with no terminal in play, this process is the container's parent. Everything
+Direct: in the foreground with ``--rm`` and without a terminal, this process is the container's parent. Everything
 else has a monitor that outlives us.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pycontain.engine import direct
+from pycontain.engine import direct, stdio
 from pycontain.engine.messages import of
 from pycontain.engine.protocol import STDERR, STDIN, STDOUT
 
@@ -30,7 +30,9 @@ def run(settings: Settings, options: RunOptions) -> int:
     """
     if options.explain:
         return explain(settings, options)
-    if _is_direct(options):
+    # without signals passed on, the container outlives a command that is ended by one
+    plain = options.remove and options.sig_proxy and not (options.detach or options.tty or options.attach)
+    if plain and stdio.all_may_be_inherited(interactive=options.interactive):
         return direct.run(settings, options, of(settings).warning)
     from pycontain.engine.attach import Connection
     from pycontain.engine.monitored import START_WITHIN_S
@@ -45,17 +47,6 @@ def run(settings: Settings, options: RunOptions) -> int:
         connection.start(entry)
     os.write(1, f"{entry.id}\n".encode())
     return 0
-
-
-def _is_direct(options: RunOptions) -> bool:
-    """Whether this process is the container's parent and its stdio the container's.
-
-    A terminal is never handed in: who holds it open could read what is typed after the container has ended.
-    """
-    # without signals passed on, the container outlives a command that is ended by one
-    if not options.remove or not options.sig_proxy or options.detach or options.tty or options.attach:
-        return False
-    return not any(os.isatty(fd) for fd in ((0, 1, 2) if options.interactive else (1, 2)))
 
 
 def _run_attached(settings: Settings, entry: Entry, connection: Connection, options: RunOptions) -> int:

@@ -185,7 +185,7 @@ def _check_source(path: str) -> None:
     except OSError as error:
         cause = (error.strerror or "").lower()
         raise UsageError(
-            f"--volume: {path}: {cause}", hint=f"make it first: mkdir -p {path}; nothing is made on the host unasked"
+            f"volume from {path}: {cause}", hint=f"make it first: mkdir -p {path}; nothing is made on the host unasked"
         ) from error
 
 

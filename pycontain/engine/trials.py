@@ -5,6 +5,7 @@ Each trial forks (one thread only), tries in namespaces of the child's own, and 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 
@@ -77,12 +78,16 @@ def idmapped_mount(path: str) -> Callable[[], None]:
         ready, go = os.pipe(), os.pipe()
         pid = os.fork()
         if pid == 0:
-            _sys.unshare(kernel.CLONE_NEWUSER)
-            os.write(ready[1], b"x")
-            os.read(go[0], 1)
-            os._exit(0)
+            try:
+                _sys.unshare(kernel.CLONE_NEWUSER)
+                os.write(ready[1], b"x")
+                os.read(go[0], 1)
+            finally:
+                os._exit(0)
+        os.close(ready[1])
         try:
-            os.read(ready[0], 1)
+            if not os.read(ready[0], 1):
+                raise OSError(errno.EPERM, "no user namespace can be made")
             for name in ("uid_map", "gid_map"):
                 with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
                     file.write(_IDS)

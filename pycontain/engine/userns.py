@@ -65,7 +65,11 @@ def decide(
     """
     root, note = prepared.root, ""
     if not privileged or prepared.userns not in (namespaces.USERNS_AUTO, namespaces.USERNS_STRICT):
-        return Users(_as_asked(prepared, privileged=privileged), root)
+        users = Users(_as_asked(prepared, privileged=privileged), root)
+        if entry is not None and privileged and users.namespace.kind == USERNS_JOINED:
+            base = users.namespace.uid_map[0].host_id
+            idranges.share(USERNS_CLAIMS, base, entry.directory, entry.journal)
+        return users
     reason = cannot_shift(root.path, kernel)
     if not shift:
         reason = f"owners cannot be shifted on the file system of {root.path}"
@@ -95,7 +99,7 @@ def _as_asked(prepared: Prepared, *, privileged: bool) -> UserNamespace:
         uid, gid, size = request
         return UserNamespace(USERNS_CUSTOM, (IDMapping(0, uid, size),), (IDMapping(0, gid, size),), idmap=privileged)
     if not privileged:
-        return _of_user(keep=request == namespaces.USERNS_KEEP_ID)
+        return of_user(keep=request == namespaces.USERNS_KEEP_ID)
     raise UsageError("--userns keep-id: root's own id inside is root", hint="it is for ordinary users; use auto")
 
 
@@ -118,7 +122,7 @@ def _fall_back(prepared: Prepared, reason: str) -> tuple[UserNamespace, RootSour
     return UserNamespace(USERNS_IDENTITY, ids, ids), prepared.root, FALLBACK_NOTE.format(reason=reason)
 
 
-def _of_user(*, keep: bool) -> UserNamespace:
+def of_user(*, keep: bool) -> UserNamespace:
     """Return the map of an ordinary user: the subordinate ranges where newuidmap(1) can write them, else one id.
 
     Raises:

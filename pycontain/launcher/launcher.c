@@ -265,6 +265,15 @@ seal(int file, const struct stat *info, const char *interpreter)
     return seal_by_copy(file, info, interpreter);
 }
 
+/* Open /dev/null where the caller closed a standard stream: the next file opened would take its number. */
+static void
+fill_standard_streams(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+            fail("/dev/null: %s", strerror(errno));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -272,6 +281,7 @@ main(int argc, char **argv)
     static char libraries[PATH_MAX], libraries_option[PATH_MAX];
     if (getauxval(AT_SECURE) != 0)
         fail("must not be installed setuid or with file capabilities");
+    fill_standard_streams();
     if (readlink("/proc/self/exe", prefix, sizeof(prefix) - 1) < 0)
         fail("readlink /proc/self/exe: %s", strerror(errno));
     parent(prefix);

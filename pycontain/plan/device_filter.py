@@ -26,6 +26,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    _Entry = tuple[bool, str, int | None, int | None, int]  # allow, type, major, minor, bits of the access
+    _Instruction = tuple[int, int, int, int, int]  # opcode, destination and source register, jump, constant
+
 DENY_ALL = DeviceRule(allow=False)
 
 # What a container may always use: making any node, and the nodes of config-linux.md#default-devices with /dev/pts.
@@ -45,6 +48,7 @@ DEFAULT_RULES: tuple[DeviceRule, ...] = (
 
 # include/uapi/linux/bpf.h: BPF_DEVCG_ACC_*, BPF_DEVCG_DEV_*
 _ACCESS_BITS = {"m": 1, "r": 2, "w": 4}
+_ALL_BITS = 7
 _TYPES = {"b": 1, "c": 2}
 # The kernel's dev_t inside: 12 bits of major, 20 of minor (include/linux/kdev_t.h).
 _MAX_MAJOR = (1 << 12) - 1
@@ -58,8 +62,8 @@ def container_rules(rules: tuple[DeviceRule, ...]) -> tuple[DeviceRule, ...]:
 
 def allows_everything(rules: tuple[DeviceRule, ...]) -> bool:
     """Return whether ``rules`` forbid nothing, so that no program is needed."""
-    first, *rest = normalize(rules)
-    return first.allow and not rest
+    default, exceptions = _reduce(rules)
+    return default and not exceptions
 
 
 def normalize(rules: Iterable[DeviceRule], path: str = "linux.resources.devices") -> tuple[DeviceRule, ...]:
@@ -70,78 +74,85 @@ def normalize(rules: Iterable[DeviceRule], path: str = "linux.resources.devices"
     Raises:
         SpecError: a rule has an unknown type or access, or a number that no device has; named below ``path``.
     """
+    default, exceptions = _reduce(rules, path)
+    found = [DeviceRule(default)]
+    for allow, kind, major, minor, bits in exceptions:
+        access = "".join(letter for letter in "rwm" if bits & _ACCESS_BITS[letter])
+        found.append(DeviceRule(allow, kind, major, minor, access))
+    return tuple(found)
+
+
+def _reduce(rules: Iterable[DeviceRule], path: str = "linux.resources.devices") -> tuple[bool, list[_Entry]]:
+    """Return the default, and exceptions from it and from each other in order."""
     default = True
-    entries: list[DeviceRule] = []
+    entries: list[_Entry] = []
     for index, rule in enumerate(rules):
-        _check(rule, f"{path}[{index}]")
+        bits = _check(rule, path, index)
         if rule.type == "a":
             default = rule.allow
             entries = []
         else:
-            _add(entries, default, rule)
-    return (DeviceRule(allow=default), *entries)
+            entries = _with(entries, default, (rule.allow, rule.type, rule.major, rule.minor, bits))
+    return default, entries
 
 
-def _check(rule: DeviceRule, path: str) -> None:
+def _check(rule: DeviceRule, path: str, index: int) -> int:
+    """Return the bits of a rule's access.
+
+    Raises:
+        SpecError: the rule is wrong.
+    """
+    bits = 0
+    for letter in rule.access:
+        bits |= _ACCESS_BITS.get(letter, 8)
+    path = f"{path}[{index}]"
     if rule.type not in ("a", "b", "c"):
         raise SpecError(f"{path}.type", f"{rule.type!r} is not one of a, b, c")
-    if not rule.access or any(bit not in _ACCESS_BITS for bit in rule.access):
+    if not 0 < bits < 8:
         raise SpecError(f"{path}.access", f"{rule.access!r} is not made of r, w and m")
     if rule.type == "a" and (rule.major is not None or rule.minor is not None):
         raise SpecError(path, "a rule of type a is for all devices and takes no numbers", hint="say type c or b")
-    for name, number, most in (("major", rule.major, _MAX_MAJOR), ("minor", rule.minor, _MAX_MINOR)):
-        if number is not None and not 0 <= number <= most:
-            raise SpecError(f"{path}.{name}", f"{number} is not between 0 and {most}")
-
-
-def _add(entries: list[DeviceRule], default: bool, rule: DeviceRule) -> None:
-    """Add one rule to ``entries``, which hold exceptions from ``default`` and exceptions from exceptions."""
-    bits = _bits(rule.access)
-    for index in range(len(entries) - 1, -1, -1):
-        entry = entries[index]
-        if entry.allow != rule.allow and _same_device(entry, rule):
-            left = _bits(entry.access) & ~bits
-            if left:
-                entries[index] = _with_access(entry, left)
-            else:
-                del entries[index]
-    contradicted = [index for index, entry in enumerate(entries) if entry.allow != rule.allow and _clash(entry, rule)]
-    if rule.allow == default and not contradicted:
-        return
-    for index, entry in enumerate(entries):
-        if entry.allow == rule.allow and _same_device(entry, rule) and all(i < index for i in contradicted):
-            entries[index] = _with_access(entry, _bits(entry.access) | bits)
-            return
-    entries.append(_with_access(rule, bits))
-
-
-def _bits(access: str) -> int:
-    bits = 0
-    for letter in access:
-        bits |= _ACCESS_BITS[letter]
+    if rule.major is not None and not 0 <= rule.major <= _MAX_MAJOR:
+        raise SpecError(f"{path}.major", f"{rule.major} is not between 0 and {_MAX_MAJOR}")
+    if rule.minor is not None and not 0 <= rule.minor <= _MAX_MINOR:
+        raise SpecError(f"{path}.minor", f"{rule.minor} is not between 0 and {_MAX_MINOR}")
     return bits
 
 
-def _with_access(rule: DeviceRule, bits: int) -> DeviceRule:
-    access = "".join(letter for letter in "rwm" if bits & _ACCESS_BITS[letter])
-    return DeviceRule(rule.allow, rule.type, rule.major, rule.minor, access)
+def _with(entries: list[_Entry], default: bool, new: _Entry) -> list[_Entry]:
+    """Return ``entries`` with one more rule, in one pass: every start of a container comes here a dozen times."""
+    allow, kind, major, minor, bits = new
+    kept: list[_Entry] = []
+    # indices in ``kept``: the last rule that says otherwise of a device that is ours too; one for the same device
+    contradicted = same = -1
+    for entry in entries:
+        its_allow, its_kind, its_major, its_minor, its_bits = entry
+        if its_kind == kind:
+            if its_major == major and its_minor == minor:
+                if its_allow == allow:
+                    same = len(kept)
+                elif its_bits & bits:
+                    if not its_bits & ~bits:
+                        continue
+                    entry = (its_allow, kind, major, minor, its_bits & ~bits)
+            elif (
+                its_allow != allow
+                and its_bits & bits
+                and (major is None or its_major is None or its_major == major)
+                and (minor is None or its_minor is None or its_minor == minor)
+            ):
+                contradicted = len(kept)
+        kept.append(entry)
+    if allow == default and contradicted < 0:
+        return kept
+    if same > contradicted:
+        kept[same] = (allow, kind, major, minor, kept[same][4] | bits)
+    else:
+        kept.append(new)
+    return kept
 
 
-def _same_device(one: DeviceRule, other: DeviceRule) -> bool:
-    return (one.type, one.major, one.minor) == (other.type, other.major, other.minor)
-
-
-def _clash(one: DeviceRule, other: DeviceRule) -> bool:
-    """Return whether some access to some device is named by both."""
-    return (
-        one.type == other.type
-        and (one.major is None or other.major is None or one.major == other.major)
-        and (one.minor is None or other.minor is None or one.minor == other.minor)
-        and bool(_bits(one.access) & _bits(other.access))
-    )
-
-
-# Instructions: opcode, destination and source register, jump offset, constant. Source: include/uapi/linux/bpf.h
+# Opcodes and registers. Source: include/uapi/linux/bpf.h
 _LDX_W = 0x61  # BPF_LDX | BPF_MEM | BPF_W
 _AND32_K = 0x54
 _AND64_K = 0x57
@@ -157,52 +168,51 @@ _R0, _R1, _TYPE, _ACCESS, _MAJOR, _MINOR, _SCRATCH = range(7)
 def build(rules: Iterable[DeviceRule]) -> bytes:
     """Return the instructions of a ``BPF_PROG_TYPE_CGROUP_DEVICE`` program that returns 1 to allow, 0 to refuse.
 
-    The rules are tried from the last to the first; registers hold what is asked: r2 type, r3 access, r4 major, r5
-    minor.
+    The rules are tried from the last to the first. Registers hold what is asked: type, access, major, minor.
     """
-    first, *exceptions = normalize(rules)
-    parts = [
-        _instruction(_LDX_W, _TYPE, _R1, 0, 0),  # access_type: access << 16 | type
-        _instruction(_MOV64_X, _ACCESS, _TYPE, 0, 0),
-        _instruction(_RSH32_K, _ACCESS, 0, 0, 16),
-        _instruction(_AND32_K, _TYPE, 0, 0, 0xFFFF),
-        _instruction(_LDX_W, _MAJOR, _R1, 4, 0),
-        _instruction(_LDX_W, _MINOR, _R1, 8, 0),
+    default, exceptions = _reduce(rules)
+    code: list[_Instruction] = [
+        (_LDX_W, _TYPE, _R1, 0, 0),  # access_type: access << 16 | type
+        (_MOV64_X, _ACCESS, _TYPE, 0, 0),
+        (_RSH32_K, _ACCESS, 0, 0, 16),
+        (_AND32_K, _TYPE, 0, 0, 0xFFFF),
+        (_LDX_W, _MAJOR, _R1, 4, 0),
+        (_LDX_W, _MINOR, _R1, 8, 0),
     ]
-    parts += [_block(rule) for rule in reversed(exceptions)]
-    parts.append(_verdict(first.allow))
-    return b"".join(parts)
-
-
-def _instruction(opcode: int, destination: int, source: int, offset: int, constant: int) -> bytes:
-    """Return one ``struct bpf_insn`` in the machine's byte order."""
-    registers = source << 4 | destination if _LITTLE_ENDIAN else destination << 4 | source
-    return struct.pack("=BBhi", opcode, registers, offset, constant)
+    for entry in reversed(exceptions):
+        code += _block(entry)
+    code += _verdict(default)
+    pack, fields = struct.Struct("=BBhi").pack, 0 if _LITTLE_ENDIAN else 4
+    # the two registers share a byte in the order of the machine's bit fields
+    return b"".join(
+        [pack(opcode, to << fields | source << (4 - fields), jump, value) for opcode, to, source, jump, value in code]
+    )
 
 
 _LITTLE_ENDIAN = struct.pack("=H", 1) == b"\1\0"
 
 
-def _verdict(allow: bool) -> bytes:
-    return _instruction(_MOV64_K, _R0, 0, 0, int(allow)) + _instruction(_EXIT, 0, 0, 0, 0)
+def _verdict(allow: bool) -> tuple[_Instruction, _Instruction]:
+    return (_MOV64_K, _R0, 0, 0, int(allow)), (_EXIT, 0, 0, 0, 0)
 
 
-def _block(rule: DeviceRule) -> bytes:
+def _block(entry: _Entry) -> list[_Instruction]:
     """Return one rule: tests that jump behind the block when the rule does not apply, then the verdict."""
-    bits = _bits(rule.access)
-    tests = [(_JNE_K, _TYPE, _TYPES[rule.type])]
-    if rule.major is not None:
-        tests.append((_JNE_K, _MAJOR, rule.major))
-    if rule.minor is not None:
-        tests.append((_JNE_K, _MINOR, rule.minor))
-    code: list[tuple[int, int, int, int]] = [(opcode, register, 0, value) for opcode, register, value in tests]
-    if not rule.allow:
-        # any of the bits; none of them (also an access of nothing at all) is not hit
-        code += [(_MOV64_X, _SCRATCH, _ACCESS, 0), (_AND64_K, _SCRATCH, 0, bits), (_JEQ_K, _SCRATCH, 0, 0)]
-    elif bits != 7:
-        code += [(_MOV64_X, _SCRATCH, _ACCESS, 0), (_AND64_K, _SCRATCH, 0, 7 & ~bits), (_JNE_K, _SCRATCH, 0, 0)]
-    behind = len(code) + 2
-    return b"".join(
-        _instruction(opcode, register, source, behind - index - 1 if opcode in (_JEQ_K, _JNE_K) else 0, value)
-        for index, (opcode, register, source, value) in enumerate(code)
-    ) + _verdict(rule.allow)
+    allow, kind, major, minor, bits = entry
+    # any of a deny rule's bits (none of them is not hit), all of an allow rule's
+    scratch: tuple[tuple[int, int, int], ...] = ()
+    if not allow:
+        scratch = ((_MOV64_X, _ACCESS, 0), (_AND64_K, 0, bits), (_JEQ_K, 0, 0))
+    elif bits != _ALL_BITS:
+        scratch = ((_MOV64_X, _ACCESS, 0), (_AND64_K, 0, _ALL_BITS & ~bits), (_JNE_K, 0, 0))
+    # instructions between a test and what is behind the block
+    left = 2 + len(scratch) + (major is not None) + (minor is not None)
+    code: list[_Instruction] = [(_JNE_K, _TYPE, 0, left, _TYPES[kind])]
+    for register, number in ((_MAJOR, major), (_MINOR, minor)):
+        if number is not None:
+            left -= 1
+            code.append((_JNE_K, register, 0, left, number))
+    for opcode, source, value in scratch:
+        code.append((opcode, _SCRATCH, source, 2 if opcode in (_JEQ_K, _JNE_K) else 0, value))
+    code += _verdict(allow)
+    return code

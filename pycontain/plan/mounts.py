@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pycontain.errors import SpecError
-from pycontain.plan.ops import Attach, Device, DevTree, NewFilesystem, OpenTree
+from pycontain.plan.ops import Attach, Device, DevTree, NewFilesystem, OpenTree, ReadonlyMount
 from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, parse_options
 
 TYPE_CHECKING = False
@@ -125,6 +125,8 @@ def _cgroup(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> tup
             empty = NewFilesystem(path, "tmpfs", "tmpfs", "tmpfs", options, flags.attr_set & ~MOUNT_ATTR_RDONLY)
             init.append(Attach(path, "", destination, fresh=empty))
         init.append(Attach(path, name, f"{destination}/{tree}" if tree else destination))
+    if len(facts.cgroup_trees) > 1 and flags.attr_set & MOUNT_ATTR_RDONLY:
+        init.append(ReadonlyMount(path, destination))
     return host, init
 
 

@@ -265,6 +265,15 @@ class ReadonlyPaths(Op):
         return "make read-only " + " ".join(self.paths)
 
 
+class ReadonlyMount(Op):
+    """Make the mount at a path read-only, that one alone: what is mounted below keeps its own flags."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"make the mount at {self.path} read-only"
+
+
 class Sysctl(Op):
     """Write a kernel parameter of one of the container's namespaces."""
 

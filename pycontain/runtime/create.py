@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 SOCK_SEQPACKET = 5
 FILES_OF_A_START = 1024
+RLIMIT_NAMES = {number: name for name, number in RLIMITS.items()}
 
 
 class Created:
@@ -57,7 +58,8 @@ class Maker:
     """Makes one container from a plan.
 
     ``cgroup`` has been created and limited, or is None; ``staging`` is an empty directory of the container's state;
-    ``forget`` is called first in the child, to close what only the maker may hold; ``tied`` ends init with us.
+    ``forget`` is called first in the child, to close what only the maker may hold; ``tied`` ends init with us;
+    ``meanwhile`` is called here while init mounts and enters its root: what init does not need is done then.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Maker:
         staging: str,
         tied: bool,
         forget: Callable[[], None],
+        meanwhile: Callable[[], None],
     ) -> None:
         self.plan = plan
         self.journal = journal
@@ -78,6 +81,7 @@ class Maker:
         self.staging = staging
         self.tied = tied
         self.forget = forget
+        self.meanwhile = meanwhile
 
     def create(self) -> Created:
         """Return the container once init is ready.
@@ -107,6 +111,12 @@ class Maker:
             self._converse(created)
         except BaseException as error:
             abandon(created)
+            if self.cgroup is not None and self.cgroup.oom_kills():
+                raise HostError(
+                    "the memory limit is too small to start in: the kernel killed the container's first process",
+                    requirement="memory",
+                    hint="--memory 4m is enough for the start itself",
+                ) from error
             if isinstance(error, OSError):
                 raise StageError(
                     f"{error.filename or 'create'}: {error.strerror}", stage="host", errno=error.errno or 0
@@ -167,6 +177,8 @@ class Maker:
             write_maps(created.pid, plan.userns)
         limit(created.pid, plan.process)
         adjust_oom_score(created.pid, plan.process)
+        if not plan.host_inside:
+            self.stdio.give(plan.userns.host_uid(plan.process.uid), plan.userns.host_gid(plan.process.gid))
         if late:
             _send(channel, MAPPED)
         userns_fd = -1
@@ -183,6 +195,7 @@ class Maker:
             trees.close()
             if userns_fd >= 0:
                 os.close(userns_fd)
+        self.meanwhile()
         if plan.process.terminal:
             _, fds = channel.receive(TERMINAL)
             created.terminal = fds[0]
@@ -227,7 +240,7 @@ def limit(pid: int, process: ProcessPlan) -> None:
             _sys.prlimit(pid, resource, soft, hard)
         except OSError as error:
             raise HostError(
-                f"ulimit {resource}={soft}:{hard}: {(error.strerror or '').lower()}",
+                f"{RLIMIT_NAMES[resource]} {soft}:{hard}: {(error.strerror or '').lower()}",
                 hint="raising a hard limit needs CAP_SYS_RESOURCE on the host",
             ) from error
 

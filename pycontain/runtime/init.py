@@ -6,7 +6,9 @@ stage, becomes the container's user, says READY, waits for START and ends in fin
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 from pycontain.errors import PycontainError, StageError
 from pycontain.kernel import _sys
@@ -43,6 +45,19 @@ class Stdio:
         for number, copy in enumerate(copies):
             os.dup2(copy, number, inheritable=True)
             os.close(copy)
+
+    def give(self, uid: int, gid: int) -> None:
+        """Make the pipes among them the user's own: only so can /dev/stdout be opened by name.
+
+        An owner that may not be changed, as without privilege, is left as it is. Source: runc, fixStdioPermissions
+        """
+        for fd in self.fds:
+            try:
+                if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                    os.fchown(fd, uid, gid)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EINVAL, errno.EROFS):
+                    raise
 
 
 def main(
@@ -125,6 +140,8 @@ def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], 
     if inside.terminal >= 0:
         install_terminal(inside.terminal)
     else:
+        if plan.host_inside:
+            stdio.give(plan.process.uid, plan.process.gid)
         stdio.install()
     credentials.become(plan.process, inside.procfs if plan.process.apparmor or plan.process.selinux else None)
     channel.send(READY, tuple(inside.log))

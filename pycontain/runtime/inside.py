@@ -34,6 +34,7 @@ from pycontain.plan.ops import (
     MaskPaths,
     NewFilesystem,
     PivotRoot,
+    ReadonlyMount,
     ReadonlyPaths,
     SetDomainname,
     SetHostname,
@@ -229,6 +230,13 @@ def _readonly_paths(inside: Inside, op: ReadonlyPaths) -> None:
         inside.move(tree, target)
         os.close(tree)
         os.close(target)
+
+
+@_applies(ReadonlyMount)
+def _readonly_mount(inside: Inside, op: ReadonlyMount) -> None:
+    target = rootpath.open_path(inside.root, op.path)
+    _sys.mount_setattr(target, "", AT_EMPTY_PATH, attr_set=MOUNT_ATTR_RDONLY)
+    os.close(target)
 
 
 @_applies(Sysctl)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from harness.cli import Cli, describe
 from harness.probe import requires
+from harness.tools import load_tool
 
 pytestmark = [pytest.mark.runtime, requires("root", "program:strace")]
 
@@ -21,6 +22,12 @@ pytestmark = [pytest.mark.runtime, requires("root", "program:strace")]
 START = {"encodings", "encodings.aliases", "encodings.utf_8", "__future__", "_json", "struct", "_struct"}
 #: Codecs that are loaded before the container is entered, so that no look-up happens inside.
 CODECS = {"encodings.ascii", "encodings.latin_1"}
+
+#: Files of ours that are opened; everything else comes from the pack.
+OURS = {"pycontain.launcher._start", "pycontain.modules", "pycontain.kernel._sys"}
+#: What is read from the pack: packages that are imported before the first group, then these groups.
+PACKAGES_OF_OURS = ("pycontain", "pycontain.cli")
+GROUPS = ("pycontain.cli.main", "pycontain.cli.running", "pycontain.engine.spawn", "pycontain.engine.config")
 
 #: Rooms of ours that may be loaded.
 ROOMS = {
@@ -39,6 +46,9 @@ ROOMS = {
     }
 }
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+tool = load_tool("modulepack")
+
 STDLIB = Path(sysconfig.get_path("stdlib"))
 PACKAGES = Path(sysconfig.get_path("platlib"))
 
@@ -46,7 +56,7 @@ PACKAGES = Path(sysconfig.get_path("platlib"))
 def loaded(trace: str) -> set[str]:
     """Return the dotted names of the modules whose files were opened with success."""
     names = set()
-    for path in re.findall(r'open(?:at)?\((?:\w+, )?"([^"]+\.(?:pyc|py|so))", [^)]*\) = \d', trace):
+    for path in re.findall(r'open(?:at)?\((?:\w+, )?"([^"]+\.(?:pyc|py|so|pack))", [^)]*\) = \d', trace):
         for top in (STDLIB / "lib-dynload", PACKAGES, STDLIB):
             if path.startswith(f"{top}/"):
                 words = path[len(str(top)) + 1 :].replace("__pycache__/", "").split("/")
@@ -56,20 +66,25 @@ def loaded(trace: str) -> set[str]:
     return names
 
 
-def _trace(cli: Cli, path: Path, *args: str) -> set[str]:
+def _trace(cli: Cli, path: Path, *args: str) -> str:
     command = ["strace", "-f", "-o", str(path), "-e", "trace=open,openat", *cli.argv(*args)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, describe(done)
-    return loaded(path.read_text(errors="replace"))
+    return path.read_text(errors="replace")
 
 
 def test_run_loads_only_what_the_table_allows(pycontain: Cli, busybox: Path, tmp_path: Path) -> None:
     pycontain.ok("run", "--rm", busybox, "--", "/bin/true")  # what is compiled or cached once is there
-    names = _trace(pycontain, tmp_path / "trace", "run", "--rm", str(busybox), "--", "/bin/true")
-    ours = {name for name in names if name.partition(".")[0] == "pycontain"}
-    assert "pycontain.cli.main" in ours
-    assert names - ours - START - CODECS == set()
-    assert {name.split(".")[1] for name in ours - {"pycontain"}} - ROOMS["run"] == set()
+    trace = _trace(pycontain, tmp_path / "trace", "run", "--rm", str(busybox), "--", "/bin/true")
+    assert loaded(trace) - START - CODECS == OURS
+    # once for its table, and once for each thing that is read: a module that is in no group has been imported
+    assert trace.count("/pycontain/modules.pack") == 1 + len(PACKAGES_OF_OURS) + len(GROUPS)
+
+
+def test_groups_hold_only_what_the_table_allows() -> None:
+    sources = tool.Sources(REPOSITORY / "pycontain")
+    rooms = {name.split(".")[1] for group in GROUPS for name in tool.groups(sources)[group] if "." in name}
+    assert rooms - ROOMS["run"] == set()
 
 
 def test_the_trace_is_read_rightly() -> None:

@@ -2,9 +2,9 @@
 
 ::
 
-    record errors lean_json  <-  kernel
-                             <-  spec  <-  plan
-                             <-  cgroups  ->  kernel, spec
+    record errors lean_json modulepack  <-  kernel
+                                        <-  spec  <-  plan
+                                        <-  cgroups  ->  kernel, spec
     runtime  ->  plan, spec, kernel, cgroups
     engine   ->  runtime, plan, spec, kernel, cgroups
     cli      ->  engine
@@ -16,13 +16,14 @@ from __future__ import annotations
 import pytest
 from architecture.source import COMPILED, Module, module_of, package_modules, parse
 
-FOUNDATION = {"record", "errors", "lean_json", ""}
+FOUNDATION = {"record", "errors", "lean_json", "modulepack", ""}
 
 #: room: the rooms that it may import from, beside the foundation and itself.
 ARROWS: dict[str, set[str]] = {
     "record": set(),
     "errors": set(),
     "lean_json": set(),
+    "modulepack": set(),
     "": set(),
     "kernel": set(),
     "reaper": set(),

@@ -47,7 +47,7 @@ RUN = [
     (["--mount", "type=bind,source=/tmp", "ROOT", "true"], "no target"),
     (["--tmpfs", "/t:size=big", "ROOT", "true"], "'big'"),
     (["--shm-size", "0", "ROOT", "true"], "--shm-size"),
-    (["-e", "=x", "ROOT", "true"], "'=x'"),
+    (["-e", "=x", "ROOT", "true"], "--env"),
     (["--env-file", "/no/such", "ROOT", "true"], "/no/such"),
     (["-w", "srv", "ROOT", "true"], "'srv'"),
     (["-u", "nobody-here", "ROOT", "true"], "'nobody-here'"),

@@ -40,6 +40,7 @@ def wait_for_log(cli: Cli, text: str, name: str = "one") -> None:
     eventually(lambda: text in cli.ok("logs", name))
 
 
+@pytest.mark.guest
 def test_detached_life(pycontain: Cli, busybox: Path) -> None:
     container = run(pycontain, busybox, STOPS)
     assert re.fullmatch("[0-9a-f]{64}", container)
@@ -92,6 +93,7 @@ def test_started_again_on_its_own_layer(pycontain: Cli, busybox: Path) -> None:
     assert pycontain.ok("logs", "one").split() == ["1", "2"]
 
 
+@pytest.mark.guest
 def test_restart(pycontain: Cli, busybox: Path) -> None:
     run(pycontain, busybox, STOPS)
     wait_for_log(pycontain, "ready")
@@ -103,6 +105,7 @@ def test_restart(pycontain: Cli, busybox: Path) -> None:
     assert second["Pid"] != first
 
 
+@pytest.mark.guest
 def test_pause(pycontain: Cli, busybox: Path) -> None:
     run(pycontain, busybox, "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done")
     wait_for_log(pycontain, "3")
@@ -119,6 +122,7 @@ def test_pause(pycontain: Cli, busybox: Path) -> None:
     assert "is not paused" in pycontain.fails("unpause", "one")
 
 
+@pytest.mark.guest
 def test_a_paused_container_can_be_stopped_and_removed(pycontain: Cli, busybox: Path) -> None:
     for name, verb in (("one", ("stop",)), ("two", ("kill",)), ("three", ("rm", "-f"))):
         run(pycontain, busybox, STOPS, name=name)
@@ -152,6 +156,7 @@ def test_wait_for_one_that_removes_itself(pycontain: Cli, busybox: Path) -> None
     assert pycontain.containers() == []
 
 
+@pytest.mark.guest
 @pytest.mark.requires("cgroup:memory")
 def test_lack_of_memory_is_told(pycontain: Cli, busybox: Path) -> None:
     hog = "x=x; while :; do x=$x$x; done"
@@ -225,6 +230,7 @@ def test_listing(pycontain: Cli, busybox: Path) -> None:
     assert "did you mean status" in pycontain.fails("ps", "--filter", "statsu=running")
 
 
+@pytest.mark.guest
 def test_top_and_stats(pycontain: Cli, busybox: Path) -> None:
     run(pycontain, busybox, "sleep 100 & wait")
     rows = eventually(lambda: (found := pycontain.ok("top", "one").splitlines())[2:] and found)

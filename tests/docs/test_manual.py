@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docs.documents import REPOSITORY, documents, fences
+from docs.documents import REPOSITORY, documents, fences, matches
 
 PAGES = sorted((REPOSITORY / "man").glob("*.[1-8]"))
 TOOL = REPOSITORY / "tools" / "man.py"
@@ -96,3 +96,19 @@ def test_commands_that_are_not_run_are_make_targets() -> None:
     commands = [line.partition("#")[0].split() for lines in blocks for line in lines]
     assert commands
     assert [words for words in commands if words[0] != "make" or not targets.issuperset(words[1:])] == []
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "true"),
+    [
+        (["a", "...", "d"], ["a", "b", "c", "d"], True),
+        (["...", "d"], ["d"], True),
+        (["a ... c"], ["a  b c"], True),
+        (["a"], [], False),
+        ([], ["a"], False),
+        (["..."], [], True),
+        (["a", "..."], ["b"], False),
+    ],
+)
+def test_matching(expected: list[str], printed: list[str], true: bool) -> None:
+    assert matches(expected, printed) is true

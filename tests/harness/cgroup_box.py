@@ -16,8 +16,8 @@ from pycontain.cgroups.setting import Setting
 from pycontain.kernel import _sys
 from pycontain.spec.resources import LinuxResources
 
-#: Below which all cgroups of these tests lie; removed by the last one to leave.
-PARENT = "pycontain-cgtest"
+#: Below which all cgroups of these tests lie.
+PARENT = f"pycontain-cgtest-{os.getpid()}"
 
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,7 +73,8 @@ def without_foreign(lines: list[str], own: tuple[str, ...]) -> list[str]:
     For a machine on which others use the program at the same time. Containers without a user namespace of their own
     have no claim; they still look like leaks.
     """
-    foreign = set()
+    # tests give --root: the default directories are not theirs
+    foreign = {str(RUN_DIRECTORY / name) for name in ("names", "containers")}
     for claim in _files(RUN_DIRECTORY / "userns"):
         try:
             owner = Path(claim).read_text().strip()
@@ -80,7 +82,14 @@ def without_foreign(lines: list[str], own: tuple[str, ...]) -> list[str]:
             continue  # released meanwhile
         if owner and not owner.startswith(own):
             foreign |= {owner.rpartition("/")[2][:SHORT], claim}
-    return [line for line in lines if not any(word in line for word in foreign)]
+    theirs = {pid for line in lines if (pid := _foreign_program(line))}
+    return [line for line in lines if not any(word in line for word in foreign | theirs)]
+
+
+def _foreign_program(line: str) -> str:
+    """Return ``pid N `` where ``line`` is about the program of another installation than this one."""
+    program = re.match(r"process: (pid \d+ ).* (/\S+)/pycontain/launcher/_start\.py", line)
+    return program[1] if program and not program[2].startswith(sys.prefix) else ""
 
 
 def mop_up(containers: list[str]) -> None:

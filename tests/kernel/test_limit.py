@@ -12,6 +12,7 @@ import pytest
 
 from pycontain.kernel import _sys
 from pycontain.kernel import constants as c
+from pycontain.plan.process import RLIMITS
 
 InChild = Callable[..., object]
 USER = 0 if os.geteuid() == 0 else c.CLONE_NEWUSER
@@ -29,7 +30,7 @@ def test_capget_agrees_with_proc() -> None:
 
 def test_capset_sets_all_three_above_and_below_bit_31(in_child: InChild) -> None:
     def drop() -> list[str]:
-        keep = 1 << c.CAP_KILL | 1 << c.CAPABILITIES["CAP_BPF"]
+        keep = 1 << c.CAP_KILL | 1 << 39
         _sys.capset(1 << c.CAP_KILL, keep, keep)
         return [status(name) for name in ("CapEff", "CapPrm", "CapInh")]
 
@@ -51,9 +52,9 @@ def test_prctl_sets_ambient_and_name(in_child: InChild) -> None:
 def test_prlimit_returns_the_old_and_takes_infinity(in_child: InChild) -> None:
     def limit() -> list[object]:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        _sys.prlimit(0, c.RLIMITS["RLIMIT_NOFILE"], 100, hard)
-        old = _sys.prlimit(os.getpid(), c.RLIMITS["RLIMIT_NOFILE"], 200, hard)
-        core = _sys.prlimit(0, c.RLIMITS["RLIMIT_CORE"], 0, 0)
+        _sys.prlimit(0, RLIMITS["RLIMIT_NOFILE"], 100, hard)
+        old = _sys.prlimit(os.getpid(), RLIMITS["RLIMIT_NOFILE"], 200, hard)
+        core = _sys.prlimit(0, RLIMITS["RLIMIT_CORE"], 0, 0)
         assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
         return [old == (100, hard), resource.getrlimit(resource.RLIMIT_NOFILE)[0], len(core)]
 

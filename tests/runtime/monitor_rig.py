@@ -45,7 +45,10 @@ class Connection:
         while True:
             ready, _, _ = select.select([self.fd], [], [], max(deadline - time.monotonic(), 0))
             assert ready, f"no {letter!r} within {timeout_s} s; output so far {self.output[-200:]!r}"
-            packet = _sys.recvmsg(self.fd, protocol.MAX_PACKET)[0]
+            try:
+                packet = _sys.recvmsg(self.fd, protocol.MAX_PACKET)[0]
+            except ConnectionResetError:
+                continue  # it went without reading our last packet; what it sent before is still there
             assert packet, f"the monitor closed the connection before {letter!r}; output {self.output[-200:]!r}"
             if packet[:1] == protocol.OUTPUT:
                 self.output += packet[1:]

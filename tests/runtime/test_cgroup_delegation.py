@@ -33,7 +33,7 @@ with open(sys.argv[1] + "/cgroup.procs", "w") as file:
     file.write("0")
 {before}
 layout = usable(probe_host())
-cgroup = Cgroup(locate(layout, "pycontain-cgtest/one"))
+cgroup = Cgroup(locate(layout, "{parent}/one"))
 print(layout.mode, cgroup.paths.unified)
 resources = LinuxResources({resources})
 try:
@@ -70,7 +70,7 @@ def box() -> Iterator[Box]:
 
 def run(cgroup: Cgroup, before: str = "", resources: str = "") -> dict[str, str]:
     """Run the program in ``cgroup`` and return its lines by their first word."""
-    text = PROGRAM.format(repository=str(REPOSITORY), before=before, resources=resources)
+    text = PROGRAM.format(repository=str(REPOSITORY), parent=PARENT, before=before, resources=resources)
     done = subprocess.run(
         ["unshare", "-m", sys.executable, "-c", text, cgroup.paths.unified],
         capture_output=True,

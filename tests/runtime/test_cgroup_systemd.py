@@ -66,7 +66,7 @@ StandardError=file:{output}/stderr
 """
 #: What a start does, under the manager of the first argument; what came of it goes into the file of the second.
 SCRIPT = """
-import json, os, sys
+import json, os, subprocess, sys
 sys.path[:0] = [{repository!r}, *{path!r}]
 from pycontain.cgroups.cgroup import Cgroup
 from pycontain.cgroups.host import probe_host
@@ -112,6 +112,12 @@ try:
         manager.stop("pycontain-def.scope")
         manager.stop("pycontain-never.scope")
     said["stopped"] = True
+    said["runs"] = []
+    for manager in ("systemd", "auto"):
+        words = [{program!r}, "--root", sys.argv[2] + ".root", "--cgroup-manager", manager, "run", "--rm"]
+        words += ["--cgroupns", "host", "-m", "32m", {busybox!r}, "/bin/cat", "/proc/self/cgroup"]
+        done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        said["runs"].append([done.returncode, done.stdout, done.stderr])
 except PycontainError as error:
     said["error"] = [str(error), error.hint]
 finally:
@@ -121,14 +127,16 @@ finally:
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def said(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> dict[str, Any]:
     """Return what the two runs of the script said."""
     output = tmp_path_factory.mktemp("systemd", numbered=True)
     output.chmod(0o777)
     output.parent.chmod(0o755)
     output.parent.parent.chmod(0o755)
     script = output / "script.py"
-    script.write_text(SCRIPT.format(repository=str(REPOSITORY), path=[entry for entry in sys.path if entry]))
+    paths = [entry for entry in sys.path if entry]
+    program = str(Path(sys.executable).parent / "pycontain")
+    script.write_text(SCRIPT.format(repository=str(REPOSITORY), path=paths, program=program, busybox=str(busybox)))
     runtime = Path("/run/user") / str(NOBODY)
     runtime.mkdir(parents=True)
     os.chown(runtime, NOBODY, NOBODY)
@@ -169,6 +177,18 @@ def test_a_scope_of_the_system_manager(said: dict[str, Any]) -> None:
 
 def test_a_scope_of_a_users_manager(said: dict[str, Any]) -> None:
     _check(said["user"], "/system.slice/user-manager.service/user.slice/pycontain-abc.scope")
+
+
+def test_containers_live_in_one_scope(said: dict[str, Any]) -> None:
+    for name, scope in (
+        ("system", "/system.slice/pycontain.scope"),
+        ("user", "/system.slice/user-manager.service/user.slice/pycontain.scope"),
+    ):
+        for code, out, err in said[name]["runs"]:
+            assert code == 0, (name, out, err)
+            path = out.strip().removeprefix("0::")
+            assert path.startswith(f"{scope}/"), (name, out, err)
+            assert len(path.rpartition("/")[2]) == 64
 
 
 def _check(said: dict[str, Any], group: str) -> None:

@@ -384,8 +384,14 @@ def test_without_cgroups_all_but_limits_goes_on() -> None:
         cgroup.freeze()
 
 
-def test_processes_of_a_cgroup_that_is_gone() -> None:
-    assert tree.processes("/sys/fs/cgroup/pycontain-never-was") == ()
+def test_a_cgroup_that_is_gone(box: Box) -> None:
+    cgroup = box.make("gone")
+    for _ in range(2):  # once with its directory held open, once without
+        tree.remove(cgroup.paths.directories)
+        cgroup.kill()
+        assert (cgroup.procs(), cgroup.signal_all(9), cgroup.frozen(), cgroup.oom_kills()) == ((), (), False, 0)
+        assert stats(cgroup) == CgroupStats()
+        cgroup.remove()
 
 
 def _cpu_ns(cgroup: Cgroup, pid: int) -> int:

@@ -395,7 +395,6 @@ def test_memory_of_ten_monitors(make: Make) -> None:
         client.start()
         client.until_output(b"hello")
     dirty = [private_dirty_kib(rig.pid) for rig in rigs]
-    print(dirty)
     assert sum(dirty) / 10 <= 3 * 1024, f"KiB each: {dirty}"
 
 

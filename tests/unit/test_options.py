@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pycontain.cli.runoptions import CREATE_OPTIONS, EXEC_OPTIONS, RUN_OPTIONS
-from pycontain.cli.table import FLAG, MANY, parse
+from pycontain.cli.table import FLAG, MANY, Option, parse
 from pycontain.engine.options import LogOptions, RunOptions, exec_options, option_name, run_options
 from pycontain.engine.suggest import closest, distance
 from pycontain.errors import UsageError
@@ -164,3 +166,30 @@ def test_suggestions() -> None:
     assert closest("rnu", ["run", "rm"]) == "run"
     assert closest("xyzzy", ["run", "rm"]) == ""
     assert (distance("ab", "ba"), distance("", "abc"), distance("same", "same")) == (1, 3, 0)
+
+
+WORDS = st.one_of(
+    st.sampled_from([name for option in RUN_OPTIONS for name in option.names]),
+    st.sampled_from(
+        ["--", "-", "-it", "--rm=false", "--help", "=", "--=", "-=", "--memory=", "/r", "container:x", "host"]
+    ),
+    st.text(max_size=10),
+)
+
+
+@given(st.lists(WORDS, max_size=6))
+def test_any_words_are_options_or_an_error(argv: list[str]) -> None:
+    try:
+        found = parse(RUN_OPTIONS, argv)
+        rootfs, *command = found.rest or ("",)
+        run_options({**found.values, "rootfs": rootfs, "command": tuple(command)}, {})
+    except UsageError:
+        pass
+
+
+@given(st.sampled_from([option for option in RUN_OPTIONS if option.kind != FLAG]), st.text(max_size=20))
+def test_any_value_is_taken_or_an_error(option: Option, text: str) -> None:
+    try:
+        options_of(**{option.key: (text,) if option.kind == MANY else text})
+    except UsageError:
+        pass
