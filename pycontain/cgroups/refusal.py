@@ -125,9 +125,10 @@ def check_cpuset(paths: CgroupPaths, wanted: Iterable[Setting]) -> None:
             continue
         if lacking:
             what = "processor" if setting.file == "cpuset.cpus" else "memory node"
-            numbers = ",".join(str(number) for number in sorted(lacking))
+            first = str(min(lacking))
+            which = first if setting.value.strip() == first else f"{first} of {setting.value.strip()}"
             raise HostError(
-                f"{setting.label}: {what} {numbers} is not available in {parent}",
+                f"{setting.label}: {what} {which} is not available in {parent}",
                 requirement=f"cgroup:cpuset:{setting.file}",
                 hint=f"available: {have}",
             )

@@ -61,7 +61,7 @@ def test_prlimit_returns_the_old_and_takes_infinity(in_child: InChild) -> None:
     assert in_child(limit) == [True, 200, 2]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     if hard == resource.RLIM_INFINITY:
-        assert _sys.prlimit(0, c.RLIMITS["RLIMIT_FSIZE"], soft, -1) == (soft, -1)
+        assert _sys.prlimit(0, RLIMITS["RLIMIT_FSIZE"], soft, -1) == (soft, -1)
 
 
 def test_names_of_the_host(in_child: InChild) -> None:
