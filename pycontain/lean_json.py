@@ -180,7 +180,7 @@ def child_path(path: str, key: str) -> str:
 
 def quoted(text: str) -> str:
     """Return a string of a document as an error may print it: in double quotes, one line, pure ASCII, long ones cut."""
-    return _quote(text if len(text) <= 60 else text[:60] + "...")
+    return _string_writer()(text if len(text) <= 60 else text[:60] + "...")
 
 
 # ---- where it went wrong: slow, and only run once something did
@@ -259,7 +259,13 @@ def dumps(value: object, *, indent: int = 0, surrogates: bool = False) -> str:
         TypeError, ValueError: the value is none of dict, list, tuple, str, int, float, bool and None; NaN; infinity.
     """
     parts: list[str] = []
-    quote = _quote_any if surrogates else _quote_text
+    write_string = _string_writer()
+
+    def quote(text: str, path: str) -> str:
+        if not surrogates and not text.isascii() and not _encodable(text):
+            raise SpecError(path, f"{quoted(text)} is not valid Unicode text")
+        return write_string(text)
+
     _write(value, parts.append, quote, "\n" if indent else "", " " * indent, "")
     return "".join(parts)
 
@@ -304,21 +310,10 @@ def _write_items(
     out("}" if first else newline + "}")
 
 
-def _quote_any(value: str, _path: str) -> str:
-    return _quote(value)
-
-
-def _quote_text(value: str, path: str) -> str:
-    if not value.isascii() and not _encodable(value):
-        raise SpecError(path, f"{quoted(value)} is not valid Unicode text")
-    return _quote(value)
-
-
-try:
-    from _json import encode_basestring_ascii as _quote
-except ImportError:
-
-    def _quote(s: str, /) -> str:
+def _string_writer() -> Callable[[str], str]:
+    """Return the function that writes a string, in C where there is one; loading that is left to who writes."""
+    try:
+        from _json import encode_basestring_ascii
+    except ImportError:
         from json.encoder import encode_basestring_ascii
-
-        return encode_basestring_ascii(s)
+    return encode_basestring_ascii

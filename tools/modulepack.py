@@ -24,6 +24,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "pycontain.cli.main": (),
     "pycontain.cli.running": (),
     "pycontain.engine.spawn": ("pycontain.cgroups.limits", "pycontain.cgroups.devices", "pycontain.plan.device_filter"),
+    "pycontain.engine.config": (),
     "pycontain.engine.exec": (),
     "pycontain.engine.monitor": (),
 }
@@ -31,6 +32,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 BEFORE = {
     "pycontain.cli.running": ("pycontain.cli.main",),
     "pycontain.engine.spawn": ("pycontain.cli.main", "pycontain.cli.running"),
+    "pycontain.engine.config": ("pycontain.cli.main", "pycontain.cli.running", "pycontain.engine.spawn"),
     "pycontain.engine.exec": ("pycontain.cli.main", "pycontain.cli.running"),
 }
 

@@ -52,7 +52,7 @@ class Assembly(Record):
     cgroup: Cgroup
     note: str
 
-    def maker(self, stdio: Stdio, *, tied: bool, forget: Callable[[], None]) -> Maker:
+    def maker(self, stdio: Stdio, *, tied: bool, forget: Callable[[], None], meanwhile: Callable[[], None]) -> Maker:
         """Return the maker of this container's processes."""
         staging = f"{self.entry.directory}/trees"
         os.makedirs(staging, 0o700, exist_ok=True)
@@ -64,6 +64,7 @@ class Assembly(Record):
             staging=staging,
             tied=tied,
             forget=forget,
+            meanwhile=meanwhile,
         )
 
 

@@ -6,12 +6,14 @@ import os
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.engine import capabilities, config, direct
+from pycontain.engine.assembly import keyring_of
 from pycontain.engine.making import FILTER
 from pycontain.engine.stdio import all_may_be_inherited
 from pycontain.engine.surroundings import identify
 from pycontain.engine.userns import from_state
 from pycontain.errors import StoreError, WrongState
-from pycontain.plan.facts import USERNS_SINGLE
+from pycontain.kernel import _sys
+from pycontain.plan.facts import USERNS_HOST, USERNS_SINGLE
 from pycontain.plan.process import compile_process
 from pycontain.runtime import create, probe, processes, state
 from pycontain.runtime.init import Stdio
@@ -55,7 +57,9 @@ def execute(settings: Settings, options: ExecOptions) -> int:
         userns = from_state(saved.userns)
         stdio.give(userns.host_uid(process.uid), userns.host_gid(process.gid))
     cgroup = Cgroup(CgroupPaths(**saved.cgroup)) if saved.cgroup else None
-    created = Joiner(saved.pid, pidfd, process, stdio, cgroup if cgroup and cgroup.paths.exists else None).create()
+    if cgroup is not None and not cgroup.paths.exists:
+        cgroup = None
+    created = Joiner(saved.pid, pidfd, process, stdio, cgroup, keyring_of(entry.id)).create()
     for fd in (null, pidfd):
         os.close(fd)
     return _attend(created, process, options, pipes)
@@ -129,7 +133,9 @@ def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
     seccomp = None if options.privileged else _filter(entry)
     last = probe.last_capability()
     if options.privileged:
-        names = capabilities.effective((), (), privileged=True)
+        # whoever makes a user namespace has every capability in it
+        available = _sys.capget()[1] if saved.userns.get("kind") == USERNS_HOST else -1
+        names = capabilities.effective((), (), privileged=True, available=available)
         everything = Capabilities(bounding=names, effective=names, permitted=names)
         process = process.replace(capabilities=everything, no_new_privileges=False)
     return compile_process(

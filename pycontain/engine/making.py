@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from pycontain.engine import assembly, config, generate, names
+from pycontain.engine import assembly, generate, names
 from pycontain.engine import userns as users
 from pycontain.errors import Exists, HostError, UsageError
 from pycontain.runtime import processes, remove, state
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pycontain.engine.generate import Prepared
     from pycontain.engine.options import RunOptions
     from pycontain.plan.plan import Plan
-    from pycontain.runtime.create import Created
+    from pycontain.runtime.create import Created, Maker
     from pycontain.runtime.init import Stdio
     from pycontain.runtime.settings import Settings
     from pycontain.runtime.state import Entry, Lock
@@ -84,20 +84,29 @@ class Making:
         """Assemble the container and make its processes, once more with the fallback where owners cannot be shifted."""
         self.assembly = assembly.assemble(self.settings, self.entry, self.prepared)
         try:
-            return self.assembly.maker(stdio, tied=tied, forget=forget).create()
+            return self._maker(stdio, tied, forget).create()
         except HostError as error:
             if error.requirement != IDMAP or not isinstance(self.prepared.userns, str):
                 raise
         remove.undo_made(self.entry)
         self.assembly = assembly.assemble(self.settings, self.entry, self.prepared, shift=False)
-        return self.assembly.maker(stdio, tied=tied, forget=forget).create()
+        return self._maker(stdio, tied, forget).create()
+
+    def _maker(self, stdio: Stdio, tied: bool, forget: Callable[[], None]) -> Maker:
+        return self.assembly.maker(stdio, tied=tied, forget=forget, meanwhile=self._write_configuration)
+
+    def _write_configuration(self) -> None:
+        """Write what tells later commands how the container was configured."""
+        # with it come the tables of every field there is, which nothing else here needs
+        from pycontain.engine import config
+
+        config.save(self.entry, self.assembly.prepared.spec)
+        if self.plan.process.seccomp is not None:
+            self.entry.write_bytes(FILTER, self.plan.process.seccomp)
 
     def save(self, created: Created, *, shape: str, status: str, attended_by: int) -> State:
-        """Write the configuration and the state, and the files that the user asked for."""
+        """Write the state, and the files that the user asked for."""
         prepared, plan = self.assembly.prepared, self.assembly.plan
-        config.save(self.entry, prepared.spec)
-        if plan.process.seccomp is not None:
-            self.entry.write_bytes(FILTER, plan.process.seccomp)
         saved = State(
             id=prepared.id,
             name=prepared.name,

@@ -100,6 +100,7 @@ class Remaking:
             staging=f"{self.entry.directory}/trees",
             tied=tied,
             forget=forget,
+            meanwhile=lambda: None,
         )
         return maker.create()
 

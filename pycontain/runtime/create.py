@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pycontain.runtime.journal import Journal
 
 SOCK_SEQPACKET = 5
+FILES_OF_A_START = 1024
 RLIMIT_NAMES = {number: name for name, number in RLIMITS.items()}
 
 
@@ -57,7 +58,8 @@ class Maker:
     """Makes one container from a plan.
 
     ``cgroup`` has been created and limited, or is None; ``staging`` is an empty directory of the container's state;
-    ``forget`` is called first in the child, to close what only the maker may hold; ``tied`` ends init with us.
+    ``forget`` is called first in the child, to close what only the maker may hold; ``tied`` ends init with us;
+    ``meanwhile`` is called here while init mounts and enters its root: what init does not need is done then.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Maker:
         staging: str,
         tied: bool,
         forget: Callable[[], None],
+        meanwhile: Callable[[], None],
     ) -> None:
         self.plan = plan
         self.journal = journal
@@ -78,6 +81,7 @@ class Maker:
         self.staging = staging
         self.tied = tied
         self.forget = forget
+        self.meanwhile = meanwhile
 
     def create(self) -> Created:
         """Return the container once init is ready.
@@ -171,7 +175,8 @@ class Maker:
         late = plan.userns.new and not plan.users_first
         if late:
             write_maps(created.pid, plan.userns)
-        _limit(created.pid, plan.process)
+        limit(created.pid, plan.process)
+        adjust_oom_score(created.pid, plan.process)
         if not plan.host_inside:
             self.stdio.give(plan.userns.host_uid(plan.process.uid), plan.userns.host_gid(plan.process.gid))
         if late:
@@ -190,6 +195,7 @@ class Maker:
             trees.close()
             if userns_fd >= 0:
                 os.close(userns_fd)
+        self.meanwhile()
         if plan.process.terminal:
             _, fds = channel.receive(TERMINAL)
             created.terminal = fds[0]
@@ -220,9 +226,16 @@ def _clone(flags: int, cgroup_fd: int) -> tuple[int, int]:
         ) from error
 
 
-def _limit(pid: int, process: ProcessPlan) -> None:
-    """Set what a user namespace forbids its own root: hard limits, and a lower score for the OOM killer."""
+def limit(pid: int, process: ProcessPlan) -> None:
+    """Set the resource limits: a user namespace forbids its own root to raise hard ones.
+
+    Of descriptors as many stay as a start needs; credentials.finish sets what was asked for.
+    """
     for resource, soft, hard in process.rlimits:
+        if resource == RLIMITS["RLIMIT_NOFILE"]:
+            if 0 <= hard < FILES_OF_A_START:
+                continue
+            soft = max(soft, FILES_OF_A_START) if soft >= 0 else soft
         try:
             _sys.prlimit(pid, resource, soft, hard)
         except OSError as error:
@@ -230,6 +243,10 @@ def _limit(pid: int, process: ProcessPlan) -> None:
                 f"{RLIMIT_NAMES[resource]} {soft}:{hard}: {(error.strerror or '').lower()}",
                 hint="raising a hard limit needs CAP_SYS_RESOURCE on the host",
             ) from error
+
+
+def adjust_oom_score(pid: int | str, process: ProcessPlan) -> None:
+    """Set the score for the OOM killer of ``pid``, which may be "self"."""
     if process.oom_score_adj is not None:
         try:
             with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:

@@ -22,6 +22,7 @@ from pycontain.kernel.constants import (
     PR_SET_NO_NEW_PRIVS,
 )
 from pycontain.plan.capabilities import SYS_ADMIN
+from pycontain.plan.process import RLIMITS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +58,13 @@ def become(process: ProcessPlan, procfs: int | None) -> None:
 
 
 def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
-    """Execute the program; on failure the channel gets the reason and the process exits."""
+    """Execute the program; on failure the channel gets the reason and the process exits.
+
+    The number of descriptors is limited here: everything before needs some.
+    """
+    for resource, soft, hard in process.rlimits:
+        if resource == RLIMITS["RLIMIT_NOFILE"]:
+            _sys.prlimit(0, resource, soft, hard)
     keep = tuple(range(3, 3 + process.preserve_fds))
     sets = process.capabilities
     late = (

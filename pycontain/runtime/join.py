@@ -18,7 +18,7 @@ from pycontain.plan.namespaces import CLONE_FLAGS, PROC_NAMES
 from pycontain.plan.ops import NewFilesystem
 from pycontain.runtime import credentials, entry, init, processes, seal
 from pycontain.runtime.channel import READY, START, TERMINAL, Channel, Sequence
-from pycontain.runtime.create import SOCK_SEQPACKET, Created
+from pycontain.runtime.create import SOCK_SEQPACKET, Created, adjust_oom_score, limit
 from pycontain.runtime.inside import open_terminal
 from pycontain.runtime.trees import new_filesystem
 
@@ -34,15 +34,18 @@ if TYPE_CHECKING:
 class Joiner:
     """Starts one process in the container whose init is ``pidfd`` (of ``pid``).
 
-    ``cgroup`` is the container's, None where it has none.
+    ``cgroup`` is the container's, None where it has none; ``keyring`` is the name of its session keyring.
     """
 
-    def __init__(self, pid: int, pidfd: int, process: ProcessPlan, stdio: Stdio, cgroup: Cgroup | None) -> None:
+    def __init__(
+        self, pid: int, pidfd: int, process: ProcessPlan, stdio: Stdio, cgroup: Cgroup | None, keyring: str
+    ) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self.process = process
         self.stdio = stdio
         self.cgroup = cgroup
+        self.keyring = keyring
 
     def create(self) -> Created:
         """Return the process, ready to be started by ``create.start``.
@@ -58,8 +61,8 @@ class Joiner:
         channel = Channel(ours, self._sequence(), "maker")
         pid, pidfd = _clone(cgroup_fd)
         if pid == 0:
-            os.close(ours)
-            os.close(report_in)
+            for fd in (ours, report_in, *((cgroup_fd,) if cgroup_fd >= 0 else ())):
+                os.close(fd)
             self._enter(Channel(theirs, self._sequence(), "init"), flags, join_fds, report_out)
         for fd in (theirs, report_out, *join_fds, *((cgroup_fd,) if cgroup_fd >= 0 else ())):
             os.close(fd)
@@ -83,6 +86,8 @@ class Joiner:
 
     def _enter(self, channel: Channel, flags: int, join_fds: tuple[int, ...], report: int) -> NoReturn:
         try:
+            adjust_oom_score("self", self.process)
+            limit(0, self.process)
             # nothing in there may look at a process of the host that has not become one of theirs (CVE-2016-9962)
             _sys.prctl(PR_SET_DUMPABLE, 0)
             os.umask(0)
@@ -92,35 +97,49 @@ class Joiner:
             seal.preload()
             seal.seal()
             _sys.setns(self.pidfd, flags)
+            # entering a user namespace counts as a change of ids, which sets what the host is configured to
+            _sys.prctl(PR_SET_DUMPABLE, 0)
+            os.close(self.pidfd)
+            # With the host's user namespace, CAP_SYS_PTRACE inside is all it takes to seize whoever becomes visible
+            # there: no process with more rights than the container's may.
+            owned = bool(flags & CLONE_NEWUSER)
+            slave = -1 if owned else self._become(channel)
             pid, _ = _sys.clone3(CLONE_PARENT, -1, 0)
             if pid != 0:
                 entry.report_pid(report, pid)
             os.close(report)
-            self._become(channel, flags)
+            if owned:
+                os.setresgid(0, 0, 0)
+                os.setresuid(0, 0, 0)
+                _sys.prctl(PR_SET_DUMPABLE, 0)
+                slave = self._become(channel)
+            os.setsid()
+            if slave >= 0:
+                init.install_terminal(slave)
+            else:
+                self.stdio.install()
+            channel.send(READY)
+            channel.receive(START)
+            credentials.finish(self.process, channel.fd, tied=False)
         except BaseException as error:  # nothing may leave this process but a message
             init.report(channel, error)
 
-    def _become(self, channel: Channel, flags: int) -> NoReturn:
-        process = self.process
-        if flags & CLONE_NEWUSER:
-            os.setresgid(0, 0, 0)
-            os.setresuid(0, 0, 0)
-        _sys.prctl(PR_SET_DUMPABLE, 0)
-        os.setsid()
+    def _become(self, channel: Channel) -> int:
+        """Take on keyring, labels, user and capabilities of the container; return its terminal's side or -1."""
+        process, slave = self.process, -1
+        _sys.keyctl_join_session(self.keyring)
         if process.terminal:
             root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             master, slave = open_terminal(root, process.uid)
             channel.send(TERMINAL, (), (master,))
             os.close(master)
-            init.install_terminal(slave)
-        else:
-            self.stdio.install()
+            os.close(root)
         labelled = process.apparmor or process.selinux
-        procfs = new_filesystem(NewFilesystem("", "proc", "proc")) if labelled else None
-        credentials.become(process, procfs)
-        channel.send(READY)
-        channel.receive(START)
-        credentials.finish(process, channel.fd, tied=False)
+        procfs = new_filesystem(NewFilesystem("", "proc", "proc")) if labelled else -1
+        credentials.become(process, procfs if labelled else None)
+        if procfs >= 0:
+            os.close(procfs)
+        return slave
 
 
 def _different_namespaces(pid: int) -> int:

@@ -27,7 +27,7 @@ CODECS = {"encodings.ascii", "encodings.latin_1"}
 OURS = {"pycontain.launcher._start", "pycontain.modules", "pycontain.kernel._sys"}
 #: What is read from the pack: packages that are imported before the first group, then these groups.
 PACKAGES_OF_OURS = ("pycontain", "pycontain.cli")
-GROUPS = ("pycontain.cli.main", "pycontain.cli.running", "pycontain.engine.spawn")
+GROUPS = ("pycontain.cli.main", "pycontain.cli.running", "pycontain.engine.spawn", "pycontain.engine.config")
 
 #: Rooms of ours that may be loaded.
 ROOMS = {

@@ -12,6 +12,7 @@ import pytest
 
 from pycontain.kernel import _sys
 from pycontain.kernel import constants as c
+from pycontain.plan.process import RLIMITS
 
 InChild = Callable[..., object]
 USER = 0 if os.geteuid() == 0 else c.CLONE_NEWUSER
@@ -51,16 +52,16 @@ def test_prctl_sets_ambient_and_name(in_child: InChild) -> None:
 def test_prlimit_returns_the_old_and_takes_infinity(in_child: InChild) -> None:
     def limit() -> list[object]:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        _sys.prlimit(0, c.RLIMITS["RLIMIT_NOFILE"], 100, hard)
-        old = _sys.prlimit(os.getpid(), c.RLIMITS["RLIMIT_NOFILE"], 200, hard)
-        core = _sys.prlimit(0, c.RLIMITS["RLIMIT_CORE"], 0, 0)
+        _sys.prlimit(0, RLIMITS["RLIMIT_NOFILE"], 100, hard)
+        old = _sys.prlimit(os.getpid(), RLIMITS["RLIMIT_NOFILE"], 200, hard)
+        core = _sys.prlimit(0, RLIMITS["RLIMIT_CORE"], 0, 0)
         assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
         return [old == (100, hard), resource.getrlimit(resource.RLIMIT_NOFILE)[0], len(core)]
 
     assert in_child(limit) == [True, 200, 2]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     if hard == resource.RLIM_INFINITY:
-        assert _sys.prlimit(0, c.RLIMITS["RLIMIT_FSIZE"], soft, -1) == (soft, -1)
+        assert _sys.prlimit(0, RLIMITS["RLIMIT_FSIZE"], soft, -1) == (soft, -1)
 
 
 def test_names_of_the_host(in_child: InChild) -> None:

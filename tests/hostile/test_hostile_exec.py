@@ -1,0 +1,72 @@
+"""A process that enters a container brings nothing in that the container must not have."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from harness.cli import Cli
+from harness.probe import requires
+
+pytestmark = [pytest.mark.runtime, requires("root"), requires("program:gcc")]
+
+#: docker's fourteen and CAP_SYS_PTRACE.
+ALLOWED = "a80c25fb"
+
+
+@pytest.fixture
+def grasp(root: Path) -> Path:
+    """Compile grasp.c into the root, as /grasp."""
+    source = Path(__file__).with_name("grasp.c")
+    subprocess.run(["gcc", "-static", "-O1", "-o", str(root / "grasp"), str(source)], check=True)
+    return root
+
+
+def test_the_caller_s_session_keyring_stays_outside(pycontain: Cli, grasp: Path) -> None:
+    container = pycontain.ok("run", "-d", grasp, "--", "/bin/sleep", "60").strip()
+    with_key = [str(grasp / "grasp"), "key", "pycontain-test"]
+    control = subprocess.run(
+        [*with_key, str(grasp / "grasp"), "find", "pycontain-test"], capture_output=True, text=True
+    )
+    assert control.stdout == "of the host\n"
+    # without its filter a program may ask for keys
+    inside = pycontain.argv("exec", "--privileged", container, "/grasp", "find", "pycontain-test")
+    done = subprocess.run([*with_key, *inside], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "nothing\n"), done.stderr
+
+
+@pytest.mark.parametrize("userns", ["auto", "host"])
+def test_nobody_with_more_rights_can_be_seized(pycontain: Cli, grasp: Path, userns: str) -> None:
+    options = ["--userns", userns, "--cap-add", "SYS_PTRACE"]
+    container = pycontain.ok("run", "-d", *options, grasp, "--", "/grasp", "rights", ALLOWED).strip()
+    for _ in range(10):
+        pycontain.ok("exec", container, "/bin/true")
+    assert pycontain.ok("logs", container) == "watching\n"
+
+
+def test_who_has_more_rights_can_be_seen(pycontain: Cli, grasp: Path) -> None:
+    """Control: what the test above looks for shows where it is."""
+    options = ["--userns", "host", "--cap-add", "SYS_PTRACE"]
+    container = pycontain.ok("run", "-d", *options, grasp, "--", "/grasp", "rights", "0").strip()
+    pycontain.ok("exec", container, "/bin/sleep", "0.3")
+    deadline = time.monotonic() + 5
+    while "seized" not in pycontain.ok("logs", container):
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("userns", ["auto", "host"])
+@pytest.mark.parametrize("user", ["0", "1000"])
+def test_limits_hold_for_those_who_enter(pycontain: Cli, busybox: Path, userns: str, user: str) -> None:
+    limits = ["--ulimit", "nofile=8:9", "--ulimit", "nproc=70:71", "--oom-score-adj", "300"]
+    command = ["/bin/sleep", "60"]
+    container = pycontain.ok("run", "-d", "--userns", userns, *limits, busybox, "--", *command).strip()
+    script = "ulimit -n; ulimit -Hn; awk '/processes/ { print $4 }' /proc/self/limits; cat /proc/self/oom_score_adj"
+    assert pycontain.ok("exec", "-u", user, container, "/bin/sh", "-c", script).split() == ["8", "9", "71", "300"]
+
+
+@pytest.mark.parametrize("number", ["3", "4", "10"])
+def test_a_low_limit_on_descriptors_does_not_hinder_the_start(pycontain: Cli, busybox: Path, number: str) -> None:
+    limit = f"nofile={number}:{number}"
+    assert pycontain.ok("run", "--rm", "--ulimit", limit, busybox, "--", "/bin/sh", "-c", "ulimit -n").strip() == number
