@@ -106,6 +106,9 @@ class Pack:
 
     def _run(self, name: str, is_package: bool, code: CodeType) -> None:
         """Do what ``import`` does, without looking for anything."""
+        parent, _, child = name.rpartition(".")
+        if parent and parent not in sys.modules:
+            __import__(parent)  # its package belongs to a group that this command did not come through
         spec = self._spec(name, is_package, None)
         module = type(sys)(name)
         names = module.__dict__
@@ -122,7 +125,6 @@ class Pack:
         except BaseException:
             del sys.modules[name]
             raise
-        parent, _, child = name.rpartition(".")
         if parent:
             setattr(sys.modules[parent], child, module)
 
