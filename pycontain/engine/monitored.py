@@ -145,14 +145,24 @@ def _be_creator(making: Subject, ends: _Ends, report: int) -> NoReturn:
                 os.close(fd)
         if making.attended["log"]["driver"] != LOG_NONE:
             make_log_directory(making.settings, making.entry)
-        created = making.create(Stdio(*ends.inside), tied=False, forget=making.lock.forget)
+        created = making.create(Stdio(*ends.inside), tied=False, forget=lambda: _forget(making, ends, report))
         making.save(created, shape=state.MONITORED, status=state.CREATED, attended_by=os.getppid())
         fds = (created.channel.fd,) if created.terminal < 0 else (created.channel.fd, created.terminal)
-        _sys.sendmsg(ends.handed, _handoff(making, created, ends.start_within_s), fds)
+        try:
+            _sys.sendmsg(ends.handed, _handoff(making, created, ends.start_within_s), fds)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise StageError("the monitor of the container has died", stage="host") from error
         _sys.sendmsg(report, READY + "\0".join(making.notes).encode())
         os._exit(0)
     except BaseException as error:  # a fork must not run its parent's code
         _fail(report, error)
+
+
+def _forget(making: Subject, ends: _Ends, report: int) -> None:
+    """Close in init what is the creator's alone: with the report open there, the command would not see it die."""
+    making.lock.forget()
+    os.close(report)
+    os.close(ends.handed)
 
 
 def _fail(report: int, error: BaseException) -> NoReturn:

@@ -102,7 +102,10 @@ class Channel:
         Raises:
             PycontainError: the error that the other side reported, or StageError when it died or spoke out of turn.
         """
-        data, fds, _flags = _sys.recvmsg(self.fd, MAX_MESSAGE, MAX_FDS)
+        try:
+            data, fds, _flags = _sys.recvmsg(self.fd, MAX_MESSAGE, MAX_FDS)
+        except ConnectionResetError:
+            data, fds = END, ()  # it died before it read all that was sent
         got = data[:1]
         fields = decode(data)
         if got == FAILED:

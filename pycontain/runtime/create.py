@@ -265,9 +265,13 @@ def start(created: Created, process: ProcessPlan) -> None:
 
     Raises:
         ExecError: the program cannot be executed; 126 or 127.
+        StageError: init has died.
     """
-    created.channel.send(START)
-    data, _, _ = _sys.recvmsg(created.channel.fd, 65536, 0)
+    try:
+        created.channel.send(START)
+        data, _, _ = _sys.recvmsg(created.channel.fd, 65536, 0)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise StageError("the process has died before its program began", stage="init") from error
     created.channel.close()
     if data:
         raise start_error(data, process)

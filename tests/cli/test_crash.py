@@ -1,0 +1,206 @@
+"""Killed at any moment, whoever it is: ``rm -f`` and ``prune`` leave nothing of the container on the host.
+
+``PYCONTAIN_SOAK=N`` does everything N times as often (make soak).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import leaks
+from harness.cli import Cli, describe
+from harness.probe import requires
+
+pytestmark = [pytest.mark.runtime, requires("root")]
+
+SOAK = int(os.environ.get("PYCONTAIN_SOAK", "1"))
+KILLER = Path(leaks.__file__).with_name("killer.py")
+MESSAGES = "sendmsg,recvmsg"
+BATCH = 8
+
+
+class Wreckage:
+    """What kills have left: cleaned up and looked at now and then, and at the end."""
+
+    def __init__(self, cli: Cli) -> None:
+        self._cli = cli
+        self._before = leaks.take()
+        self._done: list[str] = []
+
+    def add(self, what: str) -> None:
+        """Note a kill, and clean up when there are enough of them."""
+        self._done.append(what)
+        if len(self._done) >= BATCH:
+            self.clear()
+
+    def clear(self) -> None:
+        """Remove all containers as a person would, prune, and fail if anything is left."""
+        kills, self._done = "\n".join(self._done), []
+        containers = self._cli.containers()
+        if containers:
+            done = self._cli.run("rm", "-f", *containers)
+            # one that was never finished, or goes by itself meanwhile, may be gone before its turn
+            assert "Traceback" not in done.stderr, f"{describe(done)}\nafter\n{kills}"
+            assert "internal error" not in done.stderr, f"{describe(done)}\nafter\n{kills}"
+        done = self._cli.run("prune", "-f")
+        assert done.returncode == 0, f"{describe(done)}\nafter\n{kills}"
+        left = [*self._cli.leftovers(), *leaks.left_since(self._before, 5)]
+        assert left == [], "\n".join([*left, "after", kills])
+
+
+@pytest.fixture
+def wreckage(pycontain: Cli) -> Iterator[Wreckage]:
+    """Yield what collects kills; a last clean-up follows the test."""
+    pycontain.ok("ps")  # the directories are there before the first picture
+    wrecks = Wreckage(pycontain)
+    yield wrecks
+    wrecks.clear()
+
+
+def kill_at(cli: Cli, at: int, calls: str, *words: str | Path) -> dict[str, Any]:
+    """Run a command, kill the process that is in stop number ``at``, and return the report; see harness/killer.py."""
+    killer = [sys.executable, "-I", str(KILLER), str(at), calls]
+    done = subprocess.run(
+        [*killer, *cli.argv(*words)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )
+    *said, last = done.stderr.splitlines()
+    assert not any("Traceback" in line or "internal error" in line for line in said), describe(done)
+    report: dict[str, Any] = json.loads(last)
+    # whoever is left must notice: nobody waits for ever, and an error is one line with a hint
+    assert len(said) <= 2, describe(done)
+    return report
+
+
+#: Commands, each with what must be there before: none, a running container, or one that waits to be started.
+COMMANDS: dict[str, tuple[str, list[str]]] = {
+    "run --rm": ("", ["run", "--rm", "ROOT", "--", "/bin/true"]),
+    "run": ("", ["run", "ROOT", "--", "/bin/true"]),
+    "run -d": ("", ["run", "-d", "ROOT", "--", "/bin/sleep", "1000"]),
+    "run -t": ("", ["run", "--rm", "-t", "ROOT", "--", "/bin/true"]),
+    "create": ("", ["create", "ROOT", "--", "/bin/true"]),
+    "start": ("create", ["start", "it"]),
+    "exec": ("run", ["exec", "it", "/bin/true"]),
+    "exec -d": ("run", ["exec", "-d", "it", "/bin/sleep", "1000"]),
+    "stop": ("run", ["stop", "-t", "1", "it"]),
+    "rm -f": ("run", ["rm", "-f", "it"]),
+}
+
+
+def prepare(cli: Cli, root: Path, what: str) -> None:
+    """Make the container that a command needs, once more where the last command has removed or ended it."""
+    if what:
+        cli.run("rm", "-f", "it")
+        command = ["/bin/sleep", "1000"]
+        cli.ok(*(["run", "-d"] if what == "run" else ["create"]), "--name", "it", root, "--", *command)
+
+
+@pytest.mark.timeout(300 * SOAK)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_at_each_message(pycontain: Cli, busybox: Path, wreckage: Wreckage, name: str) -> None:
+    before, words = COMMANDS[name]
+    words = [str(busybox) if word == "ROOT" else word for word in words]
+    prepare(pycontain, busybox, before)
+    count = len(kill_at(pycontain, 0, MESSAGES, *words)["stops"])
+    assert count >= MESSAGES_OF[name]
+    for number in range(1, count + 1):
+        if (
+            before == "create"
+            or name in ("stop", "rm -f")
+            or (before and pycontain.run("exec", "it", "/bin/true").returncode)
+        ):
+            prepare(pycontain, busybox, before)
+        report = kill_at(pycontain, number, MESSAGES, *words)
+        # the order of what happens at the same time differs, so that there may be one stop less
+        wreckage.add(f"{name}, stop {number} of {count}: {report['program']} in {report['stops'][-1:]}")
+
+
+#: The least number of stops: each message is a call entered and left on two sides.
+MESSAGES_OF = {
+    "run --rm": 16, "run": 30, "run -d": 30, "run -t": 30, "create": 20, "start": 6, "exec": 8, "exec -d": 8,
+    "stop": 0, "rm -f": 0,
+}  # fmt: skip
+
+
+@pytest.mark.timeout(300 * SOAK)
+@pytest.mark.parametrize("name", ["run --rm", "run -d", "exec", "rm -f"])
+def test_killed_at_system_calls(pycontain: Cli, busybox: Path, wreckage: Wreckage, name: str) -> None:
+    """Between the messages, too: at stops spread over the whole command, others each time."""
+    before, words = COMMANDS[name]
+    words = [str(busybox) if word == "ROOT" else word for word in words]
+    prepare(pycontain, busybox, before)
+    count = len(kill_at(pycontain, 0, "all", *words)["stops"])
+    seed = random.randrange(2**32)
+    points = random.Random(seed).sample(range(1, count), 15 * SOAK)
+    for number in points:
+        if before:
+            prepare(pycontain, busybox, before)
+        report = kill_at(pycontain, number, "all", *words)
+        wreckage.add(f"{name}, call {number} of {count} (seed {seed}): {report['program']} in {report['stops'][-1:]}")
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and all its descendants."""
+    found = [pid]
+    for one in found:
+        try:
+            found += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
+        except OSError:
+            continue
+    return found
+
+
+VICTIMS: dict[str, Callable[[list[int], random.Random], list[int]]] = {
+    "command": lambda pids, _: pids[:1],
+    "last": lambda pids, _: pids[-1:],
+    "any": lambda pids, dice: [dice.choice(pids)],
+    "all": lambda pids, _: pids,
+}
+
+
+@pytest.mark.timeout(300 * SOAK)
+@pytest.mark.parametrize("name", ["run --rm", "run -d", "exec", "rm -f"])
+def test_killed_at_random(pycontain: Cli, busybox: Path, wreckage: Wreckage, name: str) -> None:
+    before, words = COMMANDS[name]
+    seed = random.randrange(2**32)
+    dice = random.Random(seed)
+    for number in range(20 * SOAK):
+        if before and (name == "rm -f" or pycontain.run("exec", "it", "/bin/true").returncode):
+            prepare(pycontain, busybox, before)
+        victim = dice.choice(list(VICTIMS))
+        wait_s = dice.uniform(0, 0.06)
+        with pycontain.popen(*(busybox if word == "ROOT" else word for word in words)) as command:
+            time.sleep(wait_s)
+            for pid in VICTIMS[victim](tree(command.pid), dice):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            command.communicate(timeout=30)
+        wreckage.add(f"{name}, number {number} of seed {seed}: {victim} after {wait_s * 1000:.1f} ms")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_interrupted_start_undoes_itself(pycontain: Cli, busybox: Path, number: int) -> None:
+    """Without ``rm`` or ``prune``: whoever can still clean up does."""
+    pycontain.ok("ps")
+    before = leaks.take()
+    dice = random.Random(int(number))
+    for _ in range(10 * SOAK):
+        with pycontain.popen(
+            "run", "--rm", busybox, "--", "/bin/sh", "-c", "trap 'exit 1' TERM INT HUP; sleep 0.2"
+        ) as run:
+            time.sleep(dice.uniform(0.01, 0.08))
+            run.send_signal(number)
+            _, said = run.communicate(timeout=30)
+            assert "Traceback" not in said
+    assert [*pycontain.leftovers(), *leaks.left_since(before)] == []
