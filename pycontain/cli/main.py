@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import _signal
 import os
 import sys
 
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code; never returns, never shows a traceback unasked."""
     words = list(sys.argv[1:] if argv is None else argv)
     place = _Place()
+    if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # see launcher/_start.py
     try:
         code = _flush(_dispatch(words, place))
     except BrokenPipeError:
