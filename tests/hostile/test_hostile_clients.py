@@ -59,6 +59,10 @@ def test_who_asks_and_does_not_read_is_disconnected() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     client = Client(ours.fileno(), 10)
     answer = protocol.ERROR + b"x" * 100
-    with ours, theirs, pytest.raises(BrokenPipeError):
+
+    def flood() -> None:
         for _ in range(1_000_000):
             client.send(answer)
+
+    with ours, theirs, pytest.raises(BrokenPipeError):
+        flood()
