@@ -152,7 +152,7 @@ def _mode(kinds: dict[str, str], kind: str) -> str:
 
 def _is_users(mount: dict[str, Any], container_id: str) -> bool:
     """Return whether a mount came from the user: a bind of something that is not the container's own file."""
-    return mount.get("type") == "bind" and f"/containers/{container_id}/" not in mount.get("source", "")
+    return mount.get("type") == "bind" and f"/{container_id}/" not in mount.get("source", "")
 
 
 def _mounts(settings: Settings, entry: Entry, spec: dict[str, Any]) -> list[dict[str, Any]]:
