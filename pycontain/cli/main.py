@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import _signal
 import os
 import sys
 
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     # whatever we make on the way to a directory of ours: nobody else may write there
     os.umask(os.umask(0o077) | 0o022)
     place = _Place()
+    if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # see launcher/_start.py
     try:
         code = _flush(_dispatch(words, place))
     except BrokenPipeError:

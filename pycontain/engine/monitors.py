@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from pycontain.cgroups.cgroup import Cgroup
@@ -23,10 +24,12 @@ def join(settings: Settings) -> None:
             cgroup.ensure()
             _enter(cgroup)
             return
-        except FileNotFoundError:
-            continue  # the last monitor before us has just taken the cgroup away
         except HostError:
             return
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
+            # the last monitor before us has just taken the cgroup away, or one of its directories
 
 
 def leave(settings: Settings) -> None:
@@ -48,9 +51,13 @@ def leave(settings: Settings) -> None:
 
 
 def _enter(cgroup: Cgroup) -> None:
-    for fd in cgroup.join_fds():
-        os.write(fd, b"0")
-        os.close(fd)
+    fds = cgroup.join_fds()
+    try:
+        for fd in fds:
+            os.write(fd, b"0")
+    finally:
+        for fd in fds:
+            os.close(fd)
     if cgroup.paths.unified:
         _write(f"{cgroup.paths.unified}/cgroup.procs", b"0")
 

@@ -5,10 +5,15 @@ package and its dependencies. The interpreter compiles this file at every start,
 """
 
 import _imp
+import _signal
 import gc
 import marshal
 import posix
 import sys
+
+# until main() can handle it, Ctrl-C ends the program without a word: a traceback of half an import helps nobody
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 top = __file__[: -len("/pycontain/launcher/_start.py")]
 # ours comes first: its listing is small, and nothing of the standard library is looked up before it

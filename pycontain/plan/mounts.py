@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pycontain.errors import SpecError
 from pycontain.plan.ops import Attach, Device, DevTree, NewFilesystem, OpenTree, ReadonlyMount
-from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, parse_options
+from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_PRIVATE, parse_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _cgroup(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> tup
     # recursive: on a hybrid host nothing lies below, on v2 nothing may be hidden
     for tree, directory in facts.cgroup_trees:
         name = f"cgroup.{tree}"
-        host.append(OpenTree(path, name, directory, attr_set=flags.attr_set))
+        host.append(OpenTree(path, name, directory, attr_set=flags.attr_set, propagation=MS_PRIVATE))
         if tree and not init:
             options = (("mode", "0755"), ("size", "64k"))
             empty = NewFilesystem(path, "tmpfs", "tmpfs", "tmpfs", options, flags.attr_set & ~MOUNT_ATTR_RDONLY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pycontain.plan.ops import Attach, MaskLayer, OpenDirectory, OpenTree, Overlay
 from pycontain.plan.rootfs import DIRECTORY, HOST, SystemMount
-from pycontain.spec.mount_options import MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY
+from pycontain.spec.mount_options import MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY, MS_PRIVATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,9 +99,8 @@ def _host(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]]:
         attachments.append(Attach("root.path", name, mount.target))
     for number, path in enumerate(root.include):
         name = f"include{number}"
-        host.append(
-            OpenTree("root.path", name, path, idmap="idmap" if facts.userns.idmap else "", attr_set=READ_ONLY_TREE)
-        )
+        idmap = "idmap" if facts.userns.idmap else ""
+        host.append(OpenTree("root.path", name, path, idmap=idmap, attr_set=READ_ONLY_TREE, propagation=MS_PRIVATE))
         attachments.append(Attach("root.path", name, path))
     return host, attachments
 

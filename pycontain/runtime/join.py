@@ -147,6 +147,8 @@ def _different_namespaces(pid: int) -> int:
     flags = 0
     for kind, flag in CLONE_FLAGS.items():
         name = PROC_NAMES.get(kind, kind)
+        if not os.path.exists(f"/proc/self/ns/{name}"):
+            continue  # this kernel has no such namespaces
         try:
             theirs = os.stat(f"/proc/{pid}/ns/{name}")
         except OSError as error:

@@ -146,6 +146,7 @@ def test_mounts_and_their_flags(pycontain: Cli, root: str | Path) -> None:
     assert set(table) - set(cgroups) - system == set()
 
 
+@pytest.mark.guest
 def test_no_mount_is_shared_with_the_host(pycontain: Cli, root: str | Path) -> None:
     table = mount_table(inside(pycontain, root, "cat /proc/self/mountinfo"))
     assert {path: found[2] for path, found in table.items() if found[2]} == {}
