@@ -55,14 +55,14 @@ def test_odd_packets(pycontain: Cli, busybox: Path, monkeypatch: pytest.MonkeyPa
     assert pycontain.ok("ps", "-q", "--no-trunc").split() == [container]
 
 
+def send_all(client: Client, packets: list[bytes]) -> None:
+    for packet in packets:
+        client.send(packet)
+
+
 def test_who_asks_and_does_not_read_is_disconnected() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     client = Client(ours.fileno(), 10)
     answer = protocol.ERROR + b"x" * 100
-
-    def flood() -> None:
-        for _ in range(1_000_000):
-            client.send(answer)
-
     with ours, theirs, pytest.raises(BrokenPipeError):
-        flood()
+        send_all(client, [answer] * 1_000_000)
