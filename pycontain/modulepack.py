@@ -65,6 +65,21 @@ class Pack:
         self.lines = lines
         self._file = file
         self._start = start
+        self._held = -1
+
+    def hold(self) -> None:
+        """Keep the file open: what is imported weeks later is of this build, whatever has been installed meanwhile.
+
+        Not for a process that enters a container, which must hold no descriptor of the host's files.
+        """
+        try:
+            fd = posix.open(self.top + FILE, posix.O_RDONLY | posix.O_CLOEXEC)
+        except OSError:
+            return
+        if _identity(fd) == self._file:
+            self._held = fd
+        else:
+            posix.close(fd)
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
@@ -91,6 +106,9 @@ class Pack:
 
     def _run(self, name: str, is_package: bool, code: CodeType) -> None:
         """Do what ``import`` does, without looking for anything."""
+        parent, _, child = name.rpartition(".")
+        if parent and parent not in sys.modules:
+            __import__(parent)  # its package belongs to a group that this command did not come through
         spec = self._spec(name, is_package, None)
         module = type(sys)(name)
         names = module.__dict__
@@ -107,7 +125,6 @@ class Pack:
         except BaseException:
             del sys.modules[name]
             raise
-        parent, _, child = name.rpartition(".")
         if parent:
             setattr(sys.modules[parent], child, module)
 
@@ -142,6 +159,8 @@ class Pack:
             _Unreadable: the file is another one by now, or damaged.
         """
         try:
+            if self._held >= 0:
+                return marshal.loads(posix.pread(self._held, size, self._start + offset))  # noqa: S302  (as a .pyc file)
             # opened anew: a process that enters a container must hold no descriptor of the host's files
             fd = posix.open(self.top + FILE, posix.O_RDONLY | posix.O_CLOEXEC)
             try:

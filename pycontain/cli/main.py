@@ -32,6 +32,8 @@ INTERNAL_ERROR = 125
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code; never returns, never shows a traceback unasked."""
     words = list(sys.argv[1:] if argv is None else argv)
+    # whatever we make on the way to a directory of ours: nobody else may write there
+    os.umask(os.umask(0o077) | 0o022)
     place = _Place()
     if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # see launcher/_start.py

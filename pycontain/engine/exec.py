@@ -53,8 +53,10 @@ def execute(settings: Settings, options: ExecOptions) -> int:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     pipes = _Pipes(options, null)
     stdio = Stdio(*pipes.inside)
+    userns = from_state(saved.userns)
+    if userns.host_uid(0) == 0 and probe.is_privileged():
+        stdio.guard()
     if not options.detach and os.geteuid() == 0:
-        userns = from_state(saved.userns)
         stdio.give(userns.host_uid(process.uid), userns.host_gid(process.gid))
     cgroup = Cgroup(CgroupPaths(**saved.cgroup)) if saved.cgroup else None
     if cgroup is not None and not cgroup.paths.exists:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import _signal
 import posix
+import sys
 import time
 
 from pycontain.engine import protocol
@@ -335,6 +336,10 @@ def main(arguments: list[str]) -> NoReturn:
     directory = arguments[0]
     handoff, control, *streams = (int(argument) for argument in arguments[1:6])
     _introduce(directory.rpartition("/")[2])
+    for finder in sys.meta_path:
+        # pycontain.modulepack, where the package was installed with one
+        if hasattr(finder, "hold"):
+            finder.hold()
     for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT):
         _signal.signal(number, _signal.SIG_IGN)
     packet, fds, _flags = _sys.recvmsg(handoff, _HANDOFF_SIZE, 2)

@@ -14,6 +14,7 @@ from pycontain.record import Record
 from pycontain.runtime import idranges, processes, remove
 from pycontain.runtime.settings import USERNS_CLAIMS, Settings
 from pycontain.runtime.state import STOPPED, Entry, State, Store
+from pycontain.runtime.walk import walk
 
 
 class Pruned(Record):
@@ -125,12 +126,21 @@ def _size_of(settings: Settings, container_id: str) -> int:
 
 
 def _size_below(path: str) -> int:
-    """Return how many bytes of disk are used at and below a path."""
+    """Return how many bytes of disk the files at and below a path use, as far as they can be seen."""
     total = 0
-    for directory, _, files in os.walk(path):
-        for name in files:
-            try:
-                total += os.lstat(f"{directory}/{name}").st_blocks * 512
-            except OSError:
-                continue
+
+    def add(_directory: int, _name: str, status: os.stat_result) -> None:
+        nonlocal total
+        total += status.st_blocks * 512
+
+    try:
+        parent = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        walk(parent, os.path.basename(path), file=add, leave=lambda _directory, _name: None, open_all=False)
+    except OSError:
+        pass  # a directory that this user may not read: what follows is not counted
+    finally:
+        os.close(parent)
     return total

@@ -206,19 +206,20 @@ def remove(settings: Settings, name: str) -> None:
 
 def _delete(settings: Settings, name: str) -> None:
     """Take the volume away under another name first, so that a killed removal leaves no half volume behind."""
-    import shutil
+    from pycontain.runtime.remove import remove_tree
 
     directory = directory_of(settings)
     gone = f"{directory}/.removed-{name}"
     try:
-        if os.path.isdir(gone):
-            shutil.rmtree(gone)
+        remove_tree(gone)
         os.rename(f"{directory}/{name}", gone)
-        shutil.rmtree(gone)
-    except OSError as error:
-        cause = (error.strerror or "").lower()
-        hint = "its files belong to ids of a container: run as root" if error.errno == errno.EACCES else ""
-        raise StoreError(f"remove volume {name!r}: {cause}", hint=hint) from error
+        remove_tree(gone)
+    except (OSError, StoreError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        denied = isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM)
+        hint = "its files belong to ids of a container: run as root" if denied else ""
+        text = (cause.strerror or "").lower() if isinstance(cause, OSError) else str(error)
+        raise StoreError(f"remove volume {name!r}: {text}", hint=hint) from error
 
 
 def forget(settings: Settings, names: Iterable[str]) -> None:

@@ -91,6 +91,8 @@ class Maker:
         """
         if not self.plan.host_inside:
             enter_private_mounts()
+            if self.plan.userns.host_uid(0) == 0:
+                self.stdio.guard()
         cgroup_fd, join_fds = (-1, ()) if self.cgroup is None else (self.cgroup.unified_fd(), self.cgroup.join_fds())
         ours, theirs = _sys.socketpair(SOCK_SEQPACKET)
         channel = Channel(ours, self._sequence(), "maker")

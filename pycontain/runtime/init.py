@@ -22,7 +22,7 @@ from pycontain.kernel.constants import (
 from pycontain.runtime import credentials, seal
 from pycontain.runtime.channel import MAPPED, READY, START, TREES, Channel
 from pycontain.runtime.inside import APPLIERS, Inside
-from pycontain.runtime.trees import Trees
+from pycontain.runtime.trees import Trees, guarded_null, is_null
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Stdio:
     """The descriptors that become 0, 1 and 2; with a terminal they are the pseudo-terminal's instead."""
 
     def __init__(self, stdin: int, stdout: int, stderr: int) -> None:
-        self.fds = (stdin, stdout, stderr)
+        self.fds: tuple[int, ...] = (stdin, stdout, stderr)
 
     def install(self) -> None:
         """Put them in place, whatever numbers they have."""
@@ -45,6 +45,18 @@ class Stdio:
         for number, copy in enumerate(copies):
             os.dup2(copy, number, inheritable=True)
             os.close(copy)
+
+    def guard(self) -> None:
+        """Replace the host's null device by the same on a read-only mount.
+
+        Root inside that is root outside could change its mode and owner for the whole host through our descriptor.
+        """
+        found = [fd for fd in self.fds if is_null(os.fstat(fd))]
+        if found:
+            tree = guarded_null()
+            null = os.open(f"/proc/self/fd/{tree}", os.O_RDWR | os.O_CLOEXEC)
+            os.close(tree)
+            self.fds = tuple(null if fd in found else fd for fd in self.fds)
 
     def give(self, uid: int, gid: int) -> None:
         """Make the pipes among them the user's own: only so can /dev/stdout be opened by name.

@@ -16,7 +16,6 @@ from pycontain.kernel.constants import (
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
-    O_PATH,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
     PROC_SUPER_MAGIC,
@@ -42,7 +41,7 @@ from pycontain.plan.ops import (
 )
 from pycontain.runtime import rootpath
 from pycontain.runtime.channel import TERMINAL
-from pycontain.runtime.trees import empty_directory, new_filesystem
+from pycontain.runtime.trees import empty_directory, guarded_null, new_filesystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +56,6 @@ if TYPE_CHECKING:
 
 _CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
 _MOVE = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
-_NULL = os.makedev(1, 3)
 
 
 class Inside:
@@ -73,7 +71,7 @@ class Inside:
         self.terminal = -1
         self.log: list[str] = []
         self._procfs = -1
-        self.empty = -1
+        self.covers: dict[bool, int] = {}
 
     @property
     def procfs(self) -> int:
@@ -186,10 +184,6 @@ def open_terminal(root: int, uid: int) -> tuple[int, int]:
 
 @_applies(MaskPaths)
 def _mask_paths(inside: Inside, op: MaskPaths) -> None:
-    null = os.open("/dev/null", O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
-    status = os.fstat(null)
-    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _NULL:
-        raise StageError("the host's /dev/null is not the null device", stage="init", op="MaskPaths")
     for path in op.paths:
         try:
             target = rootpath.open_path(inside.root, path)
@@ -197,25 +191,16 @@ def _mask_paths(inside: Inside, op: MaskPaths) -> None:
             continue
         except NotADirectoryError:
             continue
-        if stat.S_ISDIR(os.fstat(target).st_mode):
-            _mask_directory(inside, target)
+        directory = stat.S_ISDIR(os.fstat(target).st_mode)
+        if directory not in inside.covers:
+            # one cover for all files and one for all directories: the first is attached, the others are its clones
+            tree = inside.covers[directory] = empty_directory() if directory else guarded_null()
+            inside.move(tree, target)
         else:
-            tree = _sys.open_tree(null, "", _CLONE | AT_EMPTY_PATH)
+            tree = _sys.open_tree(inside.covers[directory], "", _CLONE | AT_EMPTY_PATH)
             inside.move(tree, target)
             os.close(tree)
         os.close(target)
-    os.close(null)
-
-
-def _mask_directory(inside: Inside, target: int) -> None:
-    """Cover with one empty tmpfs that all masked directories share: the first is attached, the others cloned."""
-    if inside.empty < 0:
-        inside.empty = empty_directory()
-        inside.move(inside.empty, target)
-        return
-    tree = _sys.open_tree(inside.empty, "", _CLONE | AT_EMPTY_PATH)
-    inside.move(tree, target)
-    os.close(tree)
 
 
 @_applies(ReadonlyPaths)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import select
-import stat
 import time
 
 from pycontain.cgroups import tree
 from pycontain.errors import HostError, StoreError
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV
 from pycontain.runtime import idmap, idranges, journal, processes
 from pycontain.runtime.settings import USERNS_CLAIMS
+from pycontain.runtime.walk import walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 SIGKILL = 9
 GONE_WITHIN_S = 10.0
 EMPTY_WITHIN_S = 5.0
-_STAY = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
 
 
 def undo(entry: Entry) -> None:
@@ -154,20 +152,12 @@ def remove_tree(path: str, users: UserNamespace | None = None) -> None:
 
 
 def _remove_entry(parent: int, name: str) -> None:
-    try:
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISDIR(status.st_mode):
-        os.unlink(name, dir_fd=parent)
-        return
-    # work directories of an overlay have mode 0, and a rootless container's directories may be closed to their owner
-    if status.st_mode & 0o700 != 0o700:
-        os.chmod(name, 0o700, dir_fd=parent)
-    fd = _sys.openat2(parent, name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0, _STAY)
-    try:
-        for child in os.listdir(fd):
-            _remove_entry(fd, child)
-    finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=parent)
+    walk(parent, name, file=_unlink, leave=_rmdir, open_all=True)
+
+
+def _unlink(directory: int, name: str, _status: os.stat_result) -> None:
+    os.unlink(name, dir_fd=directory)
+
+
+def _rmdir(directory: int, name: str) -> None:
+    os.rmdir(name, dir_fd=directory)

@@ -155,6 +155,7 @@ class Trees:
 
 _CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
 SOCK_SEQPACKET = 5
+_NULL = os.makedev(1, 3)
 
 # The function that makes an op's tree, by the op's class.
 MAKERS: dict[type[Op], Callable[[Trees, Any], None]] = {}
@@ -397,6 +398,26 @@ def _make_parents(fd: int, path: str, uid: int, gid: int) -> None:
 def new_filesystem(op: NewFilesystem) -> int:
     """Return a detached mount of a new file system."""
     return _new(op.fstype, op.source or op.fstype, op.options, op.attr_set)
+
+
+def is_null(status: os.stat_result) -> bool:
+    """Tell whether a file is the null device."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL
+
+
+def guarded_null() -> int:
+    """Return a detached mount of the host's null device through which its mode and owner cannot be changed.
+
+    Raises:
+        StageError: what lies there is something else.
+    """
+    tree = _sys.open_tree(AT_FDCWD, "/dev/null", _CLONE)
+    if not is_null(os.fstat(tree)):
+        raise StageError("the host's /dev/null is not the null device", stage="host")
+    # a device can be written to on a read-only mount
+    attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
+    _sys.mount_setattr(tree, "", AT_EMPTY_PATH, attr_set=attributes)
+    return tree
 
 
 def empty_directory() -> int:

@@ -57,6 +57,27 @@ def test_a_start_needs_no_other_file(top: Path) -> None:
     assert start(top, "run").startswith(MESSAGE)
 
 
+def test_a_held_pack_outlives_its_installation(top: Path) -> None:
+    script = """
+import os, shutil, sys
+from pycontain import modulepack
+top = {top!r}
+fd = os.open(top + modulepack.FILE, os.O_RDONLY)
+head = os.read(fd, modulepack.HEADER_BYTES)
+data = os.read(fd, int.from_bytes(head[24:28], "little"))
+modulepack.install(top, fd, head, data)
+os.close(fd)
+sys.meta_path[0].hold()
+shutil.rmtree(top + "/pycontain/engine")
+os.unlink(top + modulepack.FILE)
+from pycontain.engine import waiting
+print(waiting.record_exit.__name__)
+"""
+    code = f"import sys; sys.path.insert(0, {str(top)!r})\n" + script.format(top=str(top))
+    done = subprocess.run([*INTERPRETER, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "record_exit\n", done.stderr
+
+
 def test_a_traceback_shows_the_sources(packed: Path) -> None:
     text = start(packed, "--log-level", "debug", "run")
     assert f'File "{packed}/pycontain/cli/' in text
