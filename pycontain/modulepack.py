@@ -5,9 +5,10 @@ than running them, so the build compiles them into one file (tools/modulepack.py
 
     header     magic, version, the interpreter's magic number, three lengths, two checks
     importer   marshalled: the code of this module, which the start file runs before anything can be imported
-    table      marshalled: {group: (offset, size)}, and one line of text for each module: name, whether it is a package
-               (1 or 0), offset, size, check of its source
-    groups     marshalled: ((name, is it a package, code), …), a module after all that it imports
+    table      marshalled: {group: (offset, size, groups before it)}, and one line of text for each module: name,
+               whether it is a package (1 or 0), offset, size, check of its source
+    groups     marshalled: ((name, is it a package, code), …), a module after all that it imports and that no group
+               before it holds
     modules    marshalled: the code of each one, for those that are imported later
 
 A group is one read and one unmarshal, and its modules run one after the other without the import system's look-ups.
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any
 
-    Groups = dict[str, tuple[int, int]]
+    Groups = dict[str, tuple[int, int, tuple[str, ...]]]
 
 FILE = "/pycontain/modules.pack"
 VERSION = b"pycontain modules 1\0" + MAGIC_NUMBER
@@ -87,18 +88,20 @@ class Pack:
         """Return the specification of a module, after everything that its group holds has been imported."""
         try:
             if name in self.groups:
-                return self._run_group(name)
+                offset, size, before = self.groups[name]
+                if all(group in sys.modules for group in before):
+                    return self._run_group(offset, size)
             at = self.lines.find(f"\n{name} ")
             if at < 0:
                 return None
-            _, is_package, offset, size, _ = self.lines[at + 1 : self.lines.index("\n", at + 1)].split(" ")
-            return self._spec(name, is_package == "1", self._read(int(offset), int(size)))
+            _, is_package, start, length, _ = self.lines[at + 1 : self.lines.index("\n", at + 1)].split(" ")
+            return self._spec(name, is_package == "1", self._read(int(start), int(length)))
         except _Unreadable:
             return None
 
-    def _run_group(self, group: str) -> ModuleSpec:
+    def _run_group(self, offset: int, size: int) -> ModuleSpec:
         """Run the modules that a group's own one imports, and return the specification of this one."""
-        *members, last = self._read(*self.groups[group])
+        *members, last = self._read(offset, size)
         for name, is_package, code in members:
             if name not in sys.modules:
                 self._run(name, is_package, code)
@@ -106,9 +109,6 @@ class Pack:
 
     def _run(self, name: str, is_package: bool, code: CodeType) -> None:
         """Do what ``import`` does, without looking for anything."""
-        parent, _, child = name.rpartition(".")
-        if parent and parent not in sys.modules:
-            __import__(parent)  # its package belongs to a group that this command did not come through
         spec = self._spec(name, is_package, None)
         module = type(sys)(name)
         names = module.__dict__
@@ -125,6 +125,7 @@ class Pack:
         except BaseException:
             del sys.modules[name]
             raise
+        parent, _, child = name.rpartition(".")
         if parent:
             setattr(sys.modules[parent], child, module)
 

@@ -176,7 +176,7 @@ def build(package: Path) -> bytes:
     codes = {name: sources.compile(name) for name in sources.paths}
     rest = Rest()
     places = {
-        root: rest.add(tuple((name, sources.is_package(name), codes[name]) for name in names))
+        root: (*rest.add(tuple((name, sources.is_package(name), codes[name]) for name in names)), BEFORE.get(root, ()))
         for root, names in groups(sources).items()
     }
     lines = [""]

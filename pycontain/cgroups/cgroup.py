@@ -267,7 +267,7 @@ class Cgroup:
         directory = self.directory("unified")
         os.chown(directory.fd, uid, gid)
         try:
-            with open("/sys/kernel/cgroup/delegate", encoding="ascii") as file:
+            with open("/sys/kernel/cgroup/delegate", encoding="utf-8") as file:
                 names = file.read().split()
         except FileNotFoundError:
             names = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"]

@@ -90,7 +90,7 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
     plan = _compile(settings, prepared, userns, cgroup, privileged=privileged)
     limits, devices = _check_limits(cgroup, prepared.spec)
     _make_layers(entry, prepared, userns, privileged=privileged)
-    _write_files(entry, prepared, userns, privileged=privileged)
+    _write_files(settings, entry, prepared, userns, privileged=privileged)
     if prepared.volumes:
         _provide_volumes(settings, entry, prepared)
     _make_cgroup(entry, cgroup, limits, devices)
@@ -302,13 +302,24 @@ def _chown_shifted(path: str, status: os.stat_result, userns: UserNamespace) -> 
         os.chown(path, status.st_uid, status.st_gid)
 
 
-def _write_files(entry: Entry, prepared: Prepared, userns: UserNamespace, *, privileged: bool) -> None:
+def _write_files(
+    settings: Settings, entry: Entry, prepared: Prepared, userns: UserNamespace, *, privileged: bool
+) -> None:
     """Write /etc/hosts and its like, owned by the container's root."""
     if not prepared.files:
         return
-    directory = f"{entry.directory}/files"
-    os.makedirs(directory, 0o700, exist_ok=True)
-    for file in prepared.files:
-        path = entry.write_file(f"files/{file.name}", file.text, file.mode)
-        if privileged:
-            os.chown(path, userns.host_uid(0), userns.host_gid(0))
+    directory = f"{settings.data}/files/{entry.id}"
+    entry.journal.intend(journal.DIRECTORY, directory)
+    try:
+        os.makedirs(directory, 0o700, exist_ok=True)
+        for file in prepared.files:
+            fd = os.open(f"{directory}/{file.name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, file.mode)
+            with open(fd, "wb") as stream:
+                stream.write(file.text.encode("utf-8", "surrogateescape"))
+                os.fchmod(fd, file.mode)
+                if privileged:
+                    os.fchown(fd, userns.host_uid(0), userns.host_gid(0))
+    except OSError as error:
+        raise StoreError(
+            f"{directory}: {(error.strerror or '').lower()}", hint="choose another place: --root DIR"
+        ) from error

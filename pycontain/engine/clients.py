@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MAX_CLIENTS = 200
 _HIGH = 256 * 1024
 _LOW = _HIGH // 4
+# Output stops at _HIGH. Only answers come beyond it: to a client that asks and asks, and does not read.
+_MOST = 8 << 20
 
 
 class Client:
@@ -44,7 +46,7 @@ class Client:
         """Send now, or queue while the client does not read.
 
         Raises:
-            OSError: the client has gone.
+            OSError: the client has gone, or must go.
         """
         if not self._queue:
             try:
@@ -56,6 +58,8 @@ class Client:
         self._queued += len(packet)
         if self._queued >= _HIGH:
             self.full = True
+        if self._queued > _MOST:
+            raise BrokenPipeError
 
     def flush(self) -> None:
         """Send of the queue what the client takes.

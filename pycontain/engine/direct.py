@@ -11,6 +11,7 @@ import select
 import time
 
 from pycontain.engine.making import Making
+from pycontain.engine.stdio import Streams
 from pycontain.kernel import _sys
 from pycontain.runtime import create, remove, state
 from pycontain.runtime.init import Stdio
@@ -46,8 +47,9 @@ def run(settings: Settings, options: RunOptions, say: Callable[[str], None]) -> 
     _on_interrupts(_give_up)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     with Making(settings, options) as making:
-        stdio = Stdio(0 if options.interactive else null, 1, 2)
-        created = making.create(stdio, tied=True, forget=making.lock.forget)
+        streams = Streams(null, interactive=options.interactive)
+        created = making.create(Stdio(*streams.inside), tied=True, forget=making.lock.forget)
+        streams.close_inside()
         os.close(null)
         try:
             making.save(created, shape=state.DIRECT, status=state.RUNNING, attended_by=os.getpid())
@@ -59,7 +61,7 @@ def run(settings: Settings, options: RunOptions, say: Callable[[str], None]) -> 
             create.abandon(created)
             raise
         making.lock.unlock()
-        exit_code, signal = attend(created, sig_proxy=options.sig_proxy, timeout_s=options.timeout_s)
+        exit_code, signal = attend(created, streams, timeout_s=options.timeout_s)
         _on_interrupts(_signal.SIG_IGN)  # what is left is to clear up, at once
         oom = making.assembly.cgroup.oom_kills() > baseline
         making.lock.relock()
@@ -81,9 +83,19 @@ def start(created: Created, process: ProcessPlan) -> None:
     create.start(created, process)
 
 
-def attend(created: Created, *, sig_proxy: bool, timeout_s: float = 0) -> tuple[int, int]:
-    """Forward signals until a process ends, kill it when its time (0: none) is over; return exit code and signal."""
-    forwarded = _forward(created.pidfd) if sig_proxy else {}
+def attend(created: Created, streams: Streams, *, timeout_s: float = 0) -> tuple[int, int]:
+    """Forward signals and copy what goes through pipes until a process ends; return exit code and signal.
+
+    It is killed when its time is over (0: never).
+    """
+    if streams.ours is not None:
+        # a terminal, file or socket: copying needs some modules more
+        from pycontain.engine import terminal
+
+        forward = forwarder(created.pidfd)
+        terminal.relay_pipes(created.pidfd, *streams.ours, forward=forward, blocked=FORWARDED, timeout_s=timeout_s)
+        return create.wait(created)
+    forwarded = _forward(created.pidfd)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, FORWARDED)
     deadline = time.monotonic() + timeout_s if timeout_s else None
     poll = select.poll()

@@ -8,7 +8,7 @@ from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.engine import capabilities, config, direct
 from pycontain.engine.assembly import keyring_of
 from pycontain.engine.making import FILTER
-from pycontain.engine.stdio import all_may_be_inherited
+from pycontain.engine.stdio import Streams
 from pycontain.engine.surroundings import identify
 from pycontain.engine.userns import from_state
 from pycontain.errors import StoreError, WrongState
@@ -51,8 +51,8 @@ def execute(settings: Settings, options: ExecOptions) -> int:
         raise WrongState(f"container {name} has just ended")
     process = _process(entry, saved, options)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    pipes = _Pipes(options, null)
-    stdio = Stdio(*pipes.inside)
+    streams = Streams(null, interactive=options.interactive, foreground=not (options.detach or options.tty))
+    stdio = Stdio(*streams.inside)
     userns = from_state(saved.userns)
     if userns.host_uid(0) == 0 and probe.is_privileged():
         stdio.guard()
@@ -64,35 +64,11 @@ def execute(settings: Settings, options: ExecOptions) -> int:
     created = Joiner(saved.pid, pidfd, process, stdio, cgroup, keyring_of(entry.id)).create()
     for fd in (null, pidfd):
         os.close(fd)
-    return _attend(created, process, options, pipes)
+    return _attend(created, process, options, streams)
 
 
-class _Pipes:
-    """The standard streams of a command: ``inside`` its own, ``ours`` our ends of pipes to it, or nothing."""
-
-    def __init__(self, options: ExecOptions, null: int) -> None:
-        self.ours: tuple[int, int, int] | None = None
-        if options.detach or options.tty:
-            self.inside = (null, null, null)
-            return
-        self.inside = (0 if options.interactive else null, 1, 2)
-        if all_may_be_inherited(interactive=options.interactive):
-            return
-        stdin, ours_in = os.pipe() if options.interactive else (null, -1)
-        ours_out, stdout = os.pipe()
-        ours_err, stderr = os.pipe()
-        self.inside = (stdin, stdout, stderr)
-        self.ours = (ours_in, ours_out, ours_err)
-
-    def close_inside(self) -> None:
-        """Close the command's ends of the pipes."""
-        if self.ours is not None:
-            for fd in self.inside[0 if self.ours[0] >= 0 else 1 :]:
-                os.close(fd)
-
-
-def _attend(created: Created, process: ProcessPlan, options: ExecOptions, pipes: _Pipes) -> int:
-    pipes.close_inside()
+def _attend(created: Created, process: ProcessPlan, options: ExecOptions, streams: Streams) -> int:
+    streams.close_inside()
     if options.detach:
         create.start(created, process)
         return 0
@@ -101,19 +77,11 @@ def _attend(created: Created, process: ProcessPlan, options: ExecOptions, pipes:
 
         return terminal.attend(created, process, options)
     try:
-        if pipes.ours is None:
-            direct.start(created, process)
-        else:
-            create.start(created, process)
+        direct.start(created, process)
     except BaseException:
         create.abandon(created)
         raise
-    if pipes.ours is None:
-        return direct.attend(created, sig_proxy=True)[0]
-    from pycontain.engine import terminal
-
-    terminal.relay_pipes(created.pidfd, *pipes.ours, forward=direct.forwarder(created.pidfd))
-    return create.wait(created)[0]
+    return direct.attend(created, streams)[0]
 
 
 def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:

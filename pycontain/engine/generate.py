@@ -33,7 +33,7 @@ INIT_PATH = "/run/pycontain-init"
 
 
 class GeneratedFile(Record):
-    """A file to write below ``files/`` of the container's state directory, owned by the container's root."""
+    """A file to write below ``files/<id>/`` of the data directory, owned by the container's root."""
 
     name: str
     text: str

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _HANDOFF_SIZE = 256 * 1024
 _KILL_PATIENCE_S = 10.0
 _THAW_S = 0.2
+# int() refuses what is much longer, and an error here ends the container
+_LONGEST_NUMBERS = 32
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
@@ -157,11 +159,11 @@ class Monitor:
 
     def _resize(self, _client: Client, packet: bytes) -> None:
         rows, _, columns = packet[1:].partition(b"\0")
-        if rows.isdigit() and columns.isdigit():
+        if rows.isdigit() and columns.isdigit() and len(packet) < _LONGEST_NUMBERS:
             self._streams.resize(int(rows), int(columns))
 
     def _signal(self, _client: Client, packet: bytes) -> None:
-        if packet[1:].isdigit() and int(packet[1:]) <= 64:
+        if packet[1:].isdigit() and len(packet) < _LONGEST_NUMBERS and int(packet[1:]) <= 64:
             self._process.signal(int(packet[1:]))
 
     def _detach(self, client: Client, _packet: bytes) -> None:

@@ -79,13 +79,14 @@ def _ipc_mounts(options: RunOptions, around: Surroundings, *, limited: bool) -> 
 def _file_mounts(options: RunOptions, around: Surroundings) -> tuple[Mount, ...]:
     """Return the binds of /etc/resolv.conf, /etc/hostname and /etc/hosts."""
     flags = ("bind", "rprivate", *_QUIET, "ro" if options.readonly else "rw")
-    network = around.directory
+    # on the disk: root inside may make them as large as it likes, and the state is on a tmpfs that the host lives on
+    files, network = f"{around.data}/files", around.id
     if options.network.startswith(namespaces.CONTAINER):
-        network = around.peers[options.network].directory
+        network = around.peers[options.network].id
     return (
-        Mount("/etc/resolv.conf", "bind", f"{network}/files/resolv.conf", flags),
-        Mount("/etc/hostname", "bind", f"{around.directory}/files/hostname", flags),
-        Mount("/etc/hosts", "bind", f"{network}/files/hosts", flags),
+        Mount("/etc/resolv.conf", "bind", f"{files}/{network}/resolv.conf", flags),
+        Mount("/etc/hostname", "bind", f"{files}/{around.id}/hostname", flags),
+        Mount("/etc/hosts", "bind", f"{files}/{network}/hosts", flags),
     )
 
 

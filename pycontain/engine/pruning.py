@@ -89,7 +89,7 @@ def _without_container(store: Store) -> list[str]:
     anything else of it.
     """
     found = []
-    for kind in ("overlay", "logs"):
+    for kind in ("overlay", "logs", "files"):
         directory = f"{store.settings.data}/{kind}"
         try:
             names = os.listdir(directory)
@@ -122,7 +122,7 @@ def _prune_claims() -> list[str]:
 
 
 def _size_of(settings: Settings, container_id: str) -> int:
-    return sum(_size_below(f"{settings.data}/{kind}/{container_id}") for kind in ("overlay", "logs"))
+    return sum(_size_below(f"{settings.data}/{kind}/{container_id}") for kind in ("overlay", "logs", "files"))
 
 
 def _size_below(path: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pycontain.engine import direct, stdio
+from pycontain.engine import direct
 from pycontain.engine.messages import of
 from pycontain.engine.protocol import STDERR, STDIN, STDOUT
 
@@ -31,8 +31,7 @@ def run(settings: Settings, options: RunOptions) -> int:
     if options.explain:
         return explain(settings, options)
     # without signals passed on, the container outlives a command that is ended by one
-    plain = options.remove and options.sig_proxy and not (options.detach or options.tty or options.attach)
-    if plain and stdio.all_may_be_inherited(interactive=options.interactive):
+    if options.remove and options.sig_proxy and not (options.detach or options.tty or options.attach):
         return direct.run(settings, options, of(settings).warning)
     from pycontain.engine.attach import Connection
     from pycontain.engine.monitored import START_WITHIN_S

@@ -21,6 +21,28 @@ def may_be_inherited(fd: int) -> bool:
     return stat.S_ISFIFO(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL)
 
 
-def all_may_be_inherited(*, interactive: bool) -> bool:
-    """Return whether our standard streams can be the process's; standard input only with ``interactive``."""
-    return all(map(may_be_inherited, (0, 1, 2) if interactive else (1, 2)))
+class Streams:
+    """The standard streams of a process: ``inside`` its own, ``ours`` our ends of pipes to it, None if it has ours.
+
+    ``null`` is a descriptor of /dev/null, which a process that is not ``foreground`` gets.
+    """
+
+    def __init__(self, null: int, *, interactive: bool, foreground: bool = True) -> None:
+        self.ours: tuple[int, int, int] | None = None
+        if not foreground:
+            self.inside = (null, null, null)
+            return
+        self.inside = (0 if interactive else null, 1, 2)
+        if all(map(may_be_inherited, (0, 1, 2) if interactive else (1, 2))):
+            return
+        stdin, ours_in = os.pipe() if interactive else (null, -1)
+        ours_out, stdout = os.pipe()
+        ours_err, stderr = os.pipe()
+        self.inside = (stdin, stdout, stderr)
+        self.ours = (ours_in, ours_out, ours_err)
+
+    def close_inside(self) -> None:
+        """Close the process's ends of the pipes."""
+        if self.ours is not None:
+            for fd in self.inside[0 if self.ours[0] >= 0 else 1 :]:
+                os.close(fd)

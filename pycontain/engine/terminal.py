@@ -229,14 +229,19 @@ def relay(
     forward: Callable[[int], None],
     resized: Callable[[], None] | None = None,
     terminal: RawTerminal | None = None,
+    blocked: tuple[int, ...] = (),
+    timeout_s: float = 0,
 ) -> bool:
     """Copy until the process of ``pidfd`` has ended and its output is read; return False when the user detached.
 
     ``forward`` gets each signal that is meant for the container, ``resized`` is called first and after SIGWINCH.
-    ``terminal`` is the user's, raw already. Without flows this forwards signals and waits.
+    ``terminal`` is the user's, raw already. Without flows this forwards signals and waits. Signals that the caller has
+    ``blocked`` are let in as soon as they are caught. The process is killed after ``timeout_s`` (0: never).
     """
     deadline = 0.0
+    kill_at = time.monotonic() + timeout_s if timeout_s else 0.0
     with Signals(session_signals(terminal)) as signals:
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, blocked)
         if resized is not None:
             resized()
         while True:
@@ -246,7 +251,10 @@ def relay(
             events = {signals.fd: select.POLLIN} if deadline else {signals.fd: select.POLLIN, pidfd: select.POLLIN}
             for fd, event in (flow.wants() for flow in active):
                 events[fd] = events.get(fd, 0) | event
-            ready = _poll(events, _QUIET_S if deadline else None)
+            if kill_at and time.monotonic() >= kill_at:
+                forward(_signal.SIGKILL)
+                kill_at = 0.0
+            ready = _poll(events, _QUIET_S if deadline else max(0.0, kill_at - time.monotonic()) if kill_at else None)
             if deadline and not ready:
                 return True  # somebody else holds the other end, and is silent
             if not _advance(active, ready):
@@ -322,7 +330,16 @@ def attend(created: Created, process: ProcessPlan, options: ExecOptions) -> int:
     return create.wait(created)[0]
 
 
-def relay_pipes(pidfd: int, stdin: int, stdout: int, stderr: int, *, forward: Callable[[int], None]) -> None:
+def relay_pipes(
+    pidfd: int,
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    *,
+    forward: Callable[[int], None],
+    blocked: tuple[int, ...] = (),
+    timeout_s: float = 0,
+) -> None:
     """Join a process's pipes, which are ours and get closed, to our own standard streams; see :func:`relay`.
 
     ``stdin`` is -1 when the process is to see the end of input at once.
@@ -331,7 +348,7 @@ def relay_pipes(pidfd: int, stdin: int, stdout: int, stderr: int, *, forward: Ca
     if stdin >= 0:
         os.set_blocking(stdin, False)
         flows.append(Flow(0, stdin, outward=False, owned=True))
-    relay(pidfd, tuple(flows), forward=forward)
+    relay(pidfd, tuple(flows), forward=forward, blocked=blocked, timeout_s=timeout_s)
     for flow in flows:
         flow.end()
 

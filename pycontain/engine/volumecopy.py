@@ -82,13 +82,32 @@ def _copy_file(source: int, goal: int, name: str) -> None:
             status = os.fstat(reading)
             if not stat.S_ISREG(status.st_mode):
                 return
-            while os.sendfile(writing, reading, None, 1 << 24):
-                pass
+            _copy_data(reading, writing, status.st_size)
             _keep(status, writing)
         finally:
             os.close(writing)
     finally:
         os.close(reading)
+
+
+def _copy_data(reading: int, writing: int, size: int) -> None:
+    """Copy what is written in a file and leave its holes: a petabyte of nothing must not fill the disk."""
+    os.ftruncate(writing, size)
+    at = 0
+    while at < size:
+        try:
+            at = os.lseek(reading, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return  # only a hole is left
+            raise
+        end = os.lseek(reading, at, os.SEEK_HOLE)
+        os.lseek(writing, at, os.SEEK_SET)
+        while at < end:
+            done = os.sendfile(writing, reading, at, min(end - at, 1 << 24))
+            if not done:
+                return  # it became shorter
+            at += done
 
 
 def _keep(status: os.stat_result, fd: int) -> None:

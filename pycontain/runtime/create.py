@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 
@@ -217,15 +216,7 @@ def _clone(flags: int, cgroup_fd: int) -> tuple[int, int]:
     try:
         return _sys.clone3(flags, cgroup_fd)
     except OSError as error:
-        hints = {
-            errno.ENOSPC: "too many nested namespaces: sysctl user.max_user_namespaces (and its siblings)",
-            errno.EUSERS: "user namespaces are nested too deep",
-            errno.EPERM: "user namespaces may be forbidden here: pycontain doctor",
-            errno.EAGAIN: "a limit on processes was met: ulimit -u, or pids.max of the cgroup",
-        }
-        raise HostError(
-            f"new namespaces: {(error.strerror or '').lower()}", hint=hints.get(error.errno or 0, "pycontain doctor")
-        ) from error
+        raise entry.refused(error) from error
 
 
 def limit(pid: int, process: ProcessPlan) -> None:
@@ -251,7 +242,7 @@ def adjust_oom_score(pid: int | str, process: ProcessPlan) -> None:
     """Set the score for the OOM killer of ``pid``, which may be "self"."""
     if process.oom_score_adj is not None:
         try:
-            with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+            with open(f"/proc/{pid}/oom_score_adj", "w", encoding="utf-8") as file:
                 file.write(str(process.oom_score_adj))
         except OSError as error:
             raise HostError(

@@ -6,6 +6,7 @@ time_namespaces(7)), so this process enters them, makes init as its own sibling 
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
     from pycontain.plan.namespaces import Namespaces
 
 _PID = "=i"
+
+
+def refused(error: OSError) -> HostError:
+    """Return the error of a call that was to make new namespaces, with what may help."""
+    hints = {
+        errno.ENOSPC: "too many nested namespaces: sysctl user.max_user_namespaces (and its siblings)",
+        errno.EUSERS: "user namespaces are nested too deep",
+        errno.EPERM: "user namespaces may be forbidden here: pycontain doctor",
+        errno.EAGAIN: "a limit on processes was met: ulimit -u, or pids.max of the cgroup",
+    }
+    return HostError(
+        f"new namespaces: {(error.strerror or '').lower()}", hint=hints.get(error.errno or 0, "pycontain doctor")
+    )
 
 
 def open_joined(spaces: Namespaces) -> tuple[tuple[int, int], ...]:

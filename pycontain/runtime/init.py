@@ -19,15 +19,18 @@ from pycontain.kernel.constants import (
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
 )
-from pycontain.runtime import credentials, seal
+from pycontain.plan.ops import Attach
+from pycontain.runtime import credentials, entry, seal
 from pycontain.runtime.channel import MAPPED, READY, START, TREES, Channel
-from pycontain.runtime.inside import APPLIERS, Inside
+from pycontain.runtime.inside import APPLIERS, Inside, make_fresh
 from pycontain.runtime.trees import Trees, guarded_null, is_null
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
+    from pycontain.plan.ops import Op
     from pycontain.plan.plan import Plan
 
 SIGKILL = 9
@@ -128,6 +131,7 @@ def _place(error: BaseException) -> str:
 def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], staging: str, tied: bool) -> NoReturn:
     if tied:
         _sys.prctl(PR_SET_PDEATHSIG, SIGKILL)
+    _unshare(plan.namespaces.late & ~CLONE_NEWCGROUP)
     if plan.userns.new and not plan.users_first:
         take_ids(channel)
     _sys.prctl(PR_SET_DUMPABLE, 0)
@@ -136,19 +140,21 @@ def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], 
     for fd in join_fds:
         os.write(fd, b"0")
         os.close(fd)
-    if plan.namespaces.late & CLONE_NEWCGROUP:
-        _sys.unshare(CLONE_NEWCGROUP)
+    _unshare(plan.namespaces.late & CLONE_NEWCGROUP)
     _sys.mount(None, "/", None, MS_REC | MS_PRIVATE, None)
     inside = Inside(plan, channel)
     seal.preload()
     early = [op for op in plan.init if type(op) in inside.EARLY]
     for op in early:
-        _apply(inside, op)
+        _apply(inside, APPLIERS[type(op)], op)
+    for op in plan.init:
+        if isinstance(op, Attach) and op.fresh is not None:
+            _apply(inside, make_fresh, op)
     _receive_trees(plan, channel, inside, staging)
     seal.seal()
     for op in plan.init:
         if op not in early:
-            _apply(inside, op)
+            _apply(inside, APPLIERS[type(op)], op)
     if inside.terminal >= 0:
         install_terminal(inside.terminal)
     else:
@@ -161,6 +167,14 @@ def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], 
     credentials.finish(plan.process, channel.fd, tied=tied)
 
 
+def _unshare(flags: int) -> None:
+    if flags:
+        try:
+            _sys.unshare(flags)
+        except OSError as error:
+            raise entry.refused(error) from error
+
+
 def _receive_trees(plan: Plan, channel: Channel, inside: Inside, staging: str) -> None:
     names, fds = channel.receive(TREES)
     inside.trees = dict(zip(names, fds, strict=True)) if fds else {}
@@ -170,15 +184,15 @@ def _receive_trees(plan: Plan, channel: Channel, inside: Inside, staging: str) -
         inside.trees = trees.fds
 
 
-def _apply(inside: Inside, op: object) -> None:
+def _apply(inside: Inside, function: Callable[[Inside, Any], None], op: Op) -> None:
     try:
-        APPLIERS[type(op)](inside, op)  # type: ignore[index]
+        function(inside, op)
     except OSError as error:
         raise StageError(
-            f"{op.describe()}: {error.filename or ''}: {error.strerror}",  # type: ignore[attr-defined]
+            f"{op.describe()}: {error.filename or ''}: {error.strerror}",
             stage="init",
             op=type(op).__name__,
-            spec_path=op.spec_path,  # type: ignore[attr-defined]
+            spec_path=op.spec_path,
             errno=error.errno or 0,
             hint=_hint(error),
         ) from error

@@ -67,6 +67,8 @@ class Inside:
         self.plan = plan
         self.channel = channel
         self.trees: dict[str, int] = {}
+        # new file systems, in the order in which they will be attached
+        self.fresh: list[int] = []
         self.root = -1
         self.terminal = -1
         self.log: list[str] = []
@@ -126,11 +128,17 @@ def _attach_root(inside: Inside, op: AttachRoot) -> None:
     _sys.move_mount(inside.root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
 
 
+def make_fresh(inside: Inside, op: Attach) -> None:
+    """Make the file system that ``op`` will attach: it needs the container's namespaces, but not its root."""
+    assert op.fresh is not None
+    inside.fresh.append(new_filesystem(op.fresh))
+
+
 @_applies(Attach)
 def _attach(inside: Inside, op: Attach) -> None:
     fresh = op.fresh
     if fresh is not None:
-        tree = new_filesystem(fresh)
+        tree = inside.fresh.pop(0)
         directory = True
     else:
         tree = inside.trees.pop(op.name)

@@ -31,20 +31,20 @@ def is_privileged() -> bool:
 
 def in_first_user_namespace() -> bool:
     """Whether ids are the host's: the map of the first user namespace is all ids onto themselves."""
-    with open("/proc/self/uid_map", encoding="ascii") as file:
+    with open("/proc/self/uid_map", encoding="utf-8") as file:
         return file.read().split() == ["0", "0", "4294967295"]
 
 
 def last_capability() -> int:
     """Return the highest capability number that this kernel knows."""
-    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
+    with open("/proc/sys/kernel/cap_last_cap", encoding="utf-8") as file:
         return int(file.read())
 
 
 def apparmor_enabled() -> bool:
     """Whether AppArmor confines programs on this host."""
     try:
-        with open("/sys/module/apparmor/parameters/enabled", encoding="ascii") as file:
+        with open("/sys/module/apparmor/parameters/enabled", encoding="utf-8") as file:
             return file.read(1) == "Y"
     except FileNotFoundError:
         return False

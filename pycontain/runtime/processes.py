@@ -43,5 +43,5 @@ def open_pidfd(pid: int, started: int) -> int | None:
 
 def boot_id() -> str:
     """Return the id of this boot of the kernel: state of another boot describes processes that are gone."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
         return file.read().strip()

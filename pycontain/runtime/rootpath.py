@@ -7,7 +7,6 @@ anywhere in the root but never out of it (openat2(2)).
 from __future__ import annotations
 
 import os
-import stat
 
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import O_PATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
@@ -23,27 +22,6 @@ def open_path(root: int, path: str, flags: int = 0, *, links: bool = True) -> in
     """
     resolve = _RESOLVE if links else _RESOLVE | RESOLVE_NO_SYMLINKS
     return _sys.openat2(root, path, O_PATH | os.O_CLOEXEC | flags, 0, resolve)
-
-
-def read_file(root: int, path: str, limit: int = 1 << 20) -> bytes | None:
-    """Return the content of a regular file below ``root``, None where there is none; at most ``limit`` bytes.
-
-    Never blocks: a FIFO or device in the file's place is no regular file.
-    """
-    try:
-        fd = _sys.openat2(root, path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, 0, _RESOLVE)
-    except OSError:
-        return None
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
-        chunks = []
-        while limit > 0 and (chunk := os.read(fd, min(limit, 65536))):
-            chunks.append(chunk)
-            limit -= len(chunk)
-        return b"".join(chunks)
-    finally:
-        os.close(fd)
 
 
 def make_directory(root: int, path: str, mode: int = 0o755) -> int:

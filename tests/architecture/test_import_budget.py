@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.runtime, requires("root", "program:strace")]
 #: What the interpreter itself needs to start, and what is small enough for the start path.
 START = {"encodings", "encodings.aliases", "encodings.utf_8", "__future__", "_json", "struct", "_struct"}
 #: Codecs that are loaded before the container is entered, so that no look-up happens inside.
-CODECS = {"encodings.ascii", "encodings.latin_1"}
+CODECS = {"encodings.latin_1"}
 
 #: Files of ours that are opened; everything else comes from the pack.
 OURS = {"pycontain.launcher._start", "pycontain.modules", "pycontain.kernel._sys"}

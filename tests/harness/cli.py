@@ -15,7 +15,7 @@ from typing import Any
 LAUNCHER = Path(sys.executable).parent / "pycontain"
 
 #: What may stay in a root directory after every container is gone: these directories, empty.
-EMPTY_AFTERWARDS = ("state/containers", "state/names", "data/overlay", "data/logs")
+EMPTY_AFTERWARDS = ("state/containers", "state/names", "data/overlay", "data/logs", "data/files")
 
 
 class Cli:

@@ -20,7 +20,7 @@ import pytest
 from harness.images import REPOSITORY
 
 #: Seconds that a guest may take, boot and all; QEMU without KVM is about ten times slower than the host.
-TIME_LIMITS_S = {"uml": 180, "qemu": 420}
+TIME_LIMITS_S = {"uml": 600, "qemu": 1500}
 
 NAMES = tuple(TIME_LIMITS_S)
 

@@ -38,3 +38,14 @@ def test_a_subpath_shows_its_directory(pycontain: Cli, busybox: Path) -> None:
             assert pycontain.ok("run", "--rm", "--mount", mount, busybox, "--", "/bin/cat", "/m/file") == "inside\n"
     finally:
         pycontain.ok("volume", "rm", "shared")
+
+
+def test_files_that_root_inside_may_fill_are_not_on_the_state_s_tmpfs(pycontain: Cli, busybox: Path) -> None:
+    """The host lives on that tmpfs too: whoever fills it stops services that have nothing to do with us."""
+    container = pycontain.ok("run", "-d", busybox, "--", "/bin/sleep", "60").strip()
+    script = "for f in /etc/hosts /etc/hostname /etc/resolv.conf; do head -c 100000 /dev/zero >$f; done"
+    pycontain.ok("exec", container, "/bin/sh", "-c", script)
+    assert [path for path in (pycontain.root / "state").rglob("*") if path.lstat().st_size == 100_000] == []
+    assert len(list((pycontain.root / "data" / "files" / container).iterdir())) == 3
+    pycontain.ok("rm", "-f", container)
+    assert list((pycontain.root / "data" / "files").iterdir()) == []

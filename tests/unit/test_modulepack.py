@@ -84,6 +84,20 @@ def test_a_traceback_shows_the_sources(packed: Path) -> None:
     assert "    raise UsageError(" in text
 
 
+@pytest.mark.parametrize("root", tool.GROUPS)
+def test_a_group_can_be_imported_first(packed: Path, root: str) -> None:
+    script = f"""import sys; sys.path.insert(0, {str(packed)!r})
+from pycontain import modulepack
+with open({str(packed / "pycontain/modules.pack")!r}, "rb") as file:
+    head = file.read(56)
+    modulepack.install({str(packed)!r}, file.fileno(), head, file.read(int.from_bytes(head[24:28], "little")))
+import {root}
+assert all(hasattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2]) for name in sys.modules
+    if name.startswith("pycontain."))
+"""
+    subprocess.run([*INTERPRETER, "-c", script], check=True, timeout=60)
+
+
 def flip(start: int, length: int) -> Callable[[bytes], bytes]:
     return lambda data: (
         data[:start] + bytes(byte ^ 0x55 for byte in data[start : start + length]) + data[start + length :]

@@ -38,7 +38,8 @@ def test_what_is_listed_is_new_and_nothing_else(count: int) -> None:
     for kinds in itertools.combinations(KINDS, count):
         spaces = compiled(*map(Namespace, kinds))
         assert {kind for kind in CLONE_FLAGS if spaces.has_new(kind)} == set(kinds)
-        assert spaces.clone == sum(CLONE_FLAGS[kind] for kind in kinds)
+        assert spaces.clone | spaces.late == sum(CLONE_FLAGS[kind] for kind in kinds)
+        assert spaces.clone & spaces.late == 0
         assert not spaces.needs_entry
         for kind in KINDS:
             assert spaces.inherits(kind) == (kind not in kinds)
@@ -70,6 +71,11 @@ def test_cgroup_namespace_comes_late_where_init_enters_cgroups_itself(
     assert spaces.has_new("cgroup")
     assert bool(spaces.late & CLONE_FLAGS["cgroup"]) == late
     assert bool(spaces.clone & CLONE_FLAGS["cgroup"]) == (not late)
+
+
+def test_network_namespace_is_made_by_init_while_the_runtime_goes_on() -> None:
+    assert compiled(Namespace("network"), Namespace("pid")).late == CLONE_FLAGS["network"]
+    assert compiled(Namespace("network", "/proc/1/ns/net"), Namespace("pid")).late == 0
 
 
 def test_joined_cgroup_namespace_is_never_unshared() -> None:
