@@ -15,7 +15,7 @@ import pytest
 from harness.cli import Cli, describe
 from harness.probe import has, requires
 
-pytestmark = pytest.mark.runtime
+pytestmark = [pytest.mark.runtime, requires("root")]
 
 MIB = 1 << 20
 HOG = ["awk", 'BEGIN { s = "x"; while (1) s = s s }']

@@ -13,6 +13,8 @@ import pytest
 from harness.cli import Cli, describe
 from harness.probe import requires
 
+pytestmark = [pytest.mark.runtime, requires("root")]
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

@@ -14,6 +14,8 @@ import pytest
 from harness.cli import Cli, describe
 from harness.probe import has, requires
 
+pytestmark = [pytest.mark.runtime, requires("root")]
+
 DOCKER_CAPABILITIES = 0xA80425FB
 #: Docker's fourteen, by number: capabilities(7), linux/capability.h
 DOCKER_NUMBERS = {0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31}

@@ -11,7 +11,7 @@ from harness.cli import Cli, describe
 from harness.images import memory_directory, remove
 from harness.probe import requires
 
-pytestmark = pytest.mark.runtime
+pytestmark = [pytest.mark.runtime, requires("root")]
 
 
 def inside(pycontain: Cli, root: Path, script: str, *options: str | Path) -> str:

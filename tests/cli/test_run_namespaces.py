@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from harness.cli import Cli, describe
+from harness.probe import requires
+
+pytestmark = [pytest.mark.runtime, requires("root")]
 
 FILES = {"cgroupns": "cgroup", "ipc": "ipc", "network": "net", "pid": "pid", "uts": "uts"}
 
