@@ -1,6 +1,7 @@
 # make try     set up what is missing, build, and run a container on this host's own root
 # make test    the same set-up, then every test
 # make check   format, lint, types, unit and architecture tests
+# make soak    the tests of crashes and of many containers, PYCONTAIN_SOAK (10) times as long
 #
 # Each step leaves a stamp in .venv, so repeating a target costs next to nothing.
 
@@ -19,7 +20,7 @@ UNIT_TESTS := $(wildcard tests/architecture tests/unit)
 requirements = $$($(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 	print(*{**p, **p['optional-dependencies']}['$(1)'])")
 
-.PHONY: setup install try test check fmt lint types unit images bench man clean
+.PHONY: setup install try test check fmt lint types unit images bench soak man clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.made
@@ -86,6 +87,9 @@ image-%: $(VENV)/.test-host
 # The manual pages, from the commands and man/source.
 man: install
 	@$(BIN)/python tools/man.py
+
+soak: install $(VENV)/.tests images
+	@PYCONTAIN_SOAK=$${PYCONTAIN_SOAK:-10} $(BIN)/python -m pytest tests/cli/test_crash.py tests/cli/test_stress.py
 
 bench: install $(VENV)/.tests
 	@PYTHONPATH=tests $(BIN)/python -m bench.start

@@ -15,7 +15,7 @@ import pytest
 from harness.cli import Cli, describe
 from harness.probe import has, requires
 
-pytestmark = pytest.mark.runtime
+pytestmark = [pytest.mark.runtime, requires("root")]
 
 MIB = 1 << 20
 HOG = ["awk", 'BEGIN { s = "x"; while (1) s = s s }']
@@ -61,7 +61,7 @@ def inside(pycontain: Cli, root: Path, script: str, *options: str | Path) -> str
 # -- memory -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.guest
+@pytest.mark.guest("uml")
 @requires("cgroup:memory")
 def test_memory_hog_is_killed_and_reported(pycontain: Cli, busybox: Path) -> None:
     pycontain.ok("run", "-d", "--name", "hog", "-m", "32m", "--memory-swap", "32m", busybox, "--", *HOG)
@@ -71,7 +71,7 @@ def test_memory_hog_is_killed_and_reported(pycontain: Cli, busybox: Path) -> Non
     assert "out of memory" in pycontain.ok("ps", "-a", "--filter", "name=hog")
 
 
-@pytest.mark.guest
+@pytest.mark.guest("uml")
 @requires("cgroup:memory")
 def test_memory_hog_in_the_foreground_is_reported(pycontain: Cli, busybox: Path) -> None:
     for options in (["--rm"], ["--name", "seen"]):
@@ -107,7 +107,7 @@ def test_files_on_a_disk_are_given_back(pycontain: Cli, busybox: Path) -> None:
         assert inside(pycontain, busybox, script, "-m", "32m", "-v", volume) == f"{100 * MIB}\n"
 
 
-@pytest.mark.guest
+@pytest.mark.guest("uml")
 @requires("cgroup:memory")
 def test_memory_as_it_is_set(pycontain: Cli, busybox: Path) -> None:
     options = ["-m", "64m", "--memory-reservation", "32m"]
@@ -116,7 +116,7 @@ def test_memory_as_it_is_set(pycontain: Cli, busybox: Path) -> None:
     assert int(cgroup_file(pycontain, "limited", "reservation").read_text()) == 32 * MIB
 
 
-@pytest.mark.guest
+@pytest.mark.guest("uml")
 @requires("cgroup:memory")
 def test_a_program_starts_in_little_memory(pycontain: Cli, busybox: Path) -> None:
     assert inside(pycontain, busybox, "echo started", "-m", "6m") == "started\n"
@@ -125,7 +125,7 @@ def test_a_program_starts_in_little_memory(pycontain: Cli, busybox: Path) -> Non
 # -- processes --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.guest
+@pytest.mark.guest("uml")
 @requires("cgroup:pids")
 def test_fork_bomb_is_held(pycontain: Cli, busybox: Path) -> None:
     pycontain.ok("run", "-d", "--name", "bomb", "--pids-limit", "40", busybox, "--", "/bin/sh", "-c", BOMB)

@@ -13,6 +13,8 @@ import pytest
 from harness.cli import Cli, describe
 from harness.probe import requires
 
+pytestmark = [pytest.mark.runtime, requires("root")]
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -23,7 +25,7 @@ def inside(pycontain: Cli, root: str | Path, script: str, *options: str | Path) 
     return done.stdout
 
 
-@pytest.mark.guest
+@pytest.mark.guest("uml")
 def test_program_is_process_1_in_a_session_of_its_own(pycontain: Cli, busybox: Path) -> None:
     script = "echo $$ $PPID; cat /proc/1/comm; cut -d' ' -f4-6 /proc/self/stat; ls /proc | grep -c '^[0-9]'"
     first, comm, ids, processes = inside(pycontain, busybox, script).splitlines()

@@ -11,7 +11,7 @@ from harness.cli import Cli, describe
 from harness.images import memory_directory, remove
 from harness.probe import requires
 
-pytestmark = pytest.mark.runtime
+pytestmark = [pytest.mark.runtime, requires("root")]
 
 
 def inside(pycontain: Cli, root: Path, script: str, *options: str | Path) -> str:
@@ -38,7 +38,7 @@ def volume(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.mark.guest
+@pytest.mark.guest("uml")
 def test_volume_is_shared_with_the_right_owners(pycontain: Cli, busybox: Path, tmp_path: Path) -> None:
     disk = os.environ.get("PYCONTAIN_TEST_DISK")
     directory = Path(disk, "volume") if disk else tmp_path / "volume"
@@ -207,7 +207,7 @@ def test_tmpfs_hides_what_was_there(pycontain: Cli, busybox: Path) -> None:
     assert inside(pycontain, busybox, "ls -A /home; mkdir /home/x", "--tmpfs", "/home") == ""
 
 
-@pytest.mark.guest
+@pytest.mark.guest("uml")
 def test_shared_memory_size(pycontain: Cli, busybox: Path) -> None:
     script = "df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2"
     assert inside(pycontain, busybox, script) == "65536\n"

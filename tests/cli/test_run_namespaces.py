@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from harness.cli import Cli, describe
+from harness.probe import requires
+
+pytestmark = [pytest.mark.runtime, requires("root")]
 
 FILES = {"cgroupns": "cgroup", "ipc": "ipc", "network": "net", "pid": "pid", "uts": "uts"}
 
@@ -27,7 +30,7 @@ def namespace(pycontain: Cli, container: str, name: str) -> str:
 # -- names ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.guest
+@pytest.mark.guest("uml")
 def test_host_name_is_the_short_id(pycontain: Cli, busybox: Path, tmp_path: Path) -> None:
     cidfile = tmp_path / "cid"
     script = "hostname; cat /etc/hostname; echo $HOSTNAME"

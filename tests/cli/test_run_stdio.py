@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 from harness.cli import Cli, describe
+from harness.probe import requires
+
+pytestmark = [pytest.mark.runtime, requires("root")]
 
 BY_NAME = "echo out >/dev/stdout; echo err >/dev/stderr; echo again >/proc/self/fd/1"
 

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from harness import leaks
 from harness.cli import Cli
+from harness.probe import requires
 
-pytestmark = [pytest.mark.runtime, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.runtime, requires("root"), pytest.mark.timeout(300)]
 
 SOAK = int(os.environ.get("PYCONTAIN_SOAK", "1"))
 AT_ONCE = 32
