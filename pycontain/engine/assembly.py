@@ -13,7 +13,7 @@ import os
 import stat
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.engine import apparmor, filesystems, placement
+from pycontain.engine import apparmor, filesystems, mountpoints, placement
 from pycontain.engine import userns as users
 from pycontain.errors import HostError, StoreError, UsageError
 from pycontain.plan.compile import compile_plan
@@ -288,6 +288,8 @@ def _make_layers(entry: Entry, prepared: Prepared, userns: UserNamespace, *, pri
             os.chmod(upper, stat.S_IMODE(status.st_mode))
             if privileged:
                 _chown_shifted(upper, status, userns)
+        if not privileged and prepared.root.kind == DIRECTORY:
+            mountpoints.provide(prepared.root.path, f"{top}/root/upper", prepared.spec.mounts, userns)
     except OSError as error:
         raise StoreError(
             f"{error.filename or top}: {(error.strerror or '').lower()}", hint="choose another place: --root DIR"

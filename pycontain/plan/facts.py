@@ -42,6 +42,14 @@ class UserNamespace(Record):
         """Return the host's id of a container's group id, or -1 when it has none."""
         return _map(self.gid_map, gid) if self.gid_map else gid
 
+    def is_mapped(self, uid: int, gid: int) -> bool:
+        """Whether a user and group of the host have ids in the container: its root may change what is theirs."""
+        return _has(self.uid_map, uid) and _has(self.gid_map, gid)
+
+
+def _has(mappings: tuple[IDMapping, ...], number: int) -> bool:
+    return not mappings or any(m.host_id <= number < m.host_id + m.size for m in mappings)
+
 
 def _map(mappings: tuple[IDMapping, ...], number: int) -> int:
     for mapping in mappings:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
+import pytest
+from harness.images import copy, memory_directory, remove
 from harness.ordinary_user import UID, OrdinaryUser
 
 
@@ -17,6 +21,24 @@ def test_one_id(user: OrdinaryUser, busybox: Path) -> None:
     assert "one group only" in cli.fails("run", "--rm", "--group-add", "5", root, "true")
     assert "33:33" in cli.fails("run", "--rm", "-u", "33:33", root, "true")
     assert "idmap" in cli.fails("run", "--rm", "-v", f"{user.home}:/h:idmap", root, "true")
+
+
+@pytest.mark.parametrize("ids", ["user", "user_with_subids"])
+def test_a_root_of_somebody_elses_without_mount_points(ids: str, busybox: Path, request: pytest.FixtureRequest) -> None:
+    cli = request.getfixturevalue(ids).cli()
+    root = copy(busybox, memory_directory("bare-") / "rootfs")
+    try:
+        for name in ("hostname", "hosts", "resolv.conf"):
+            (root / "etc" / name).unlink(missing_ok=True)
+        shutil.rmtree(root / "sys", ignore_errors=True)
+        (root / "etc").chmod(0o751)
+        script = "hostname; cat /etc/hostname; stat -c %a-%u /etc; test -d /sys/kernel && echo sys; echo x > /etc/new"
+        done = cli.ok("run", "--rm", "-h", "box", "-v", f"{busybox}:/a/b/c", root, "sh", "-c", script)
+        assert done == "box\nbox\n751-0\nsys\n"
+        assert {"hostname", "new"}.isdisjoint(os.listdir(root / "etc"))
+        assert not (root / "sys").exists()
+    finally:
+        remove(root.parent)
 
 
 def test_a_range_of_ids(user_with_subids: OrdinaryUser, busybox: Path) -> None:

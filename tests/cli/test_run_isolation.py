@@ -158,7 +158,7 @@ def test_masked_files_show_nothing(pycontain: Cli, busybox: Path) -> None:
     script = f"""
         for path in {" ".join(MASKED)}; do
             [ -e $path ] || continue
-            if [ -d $path ]; then ls -A $path; else head -c 100 $path; fi
+            if [ -d $path ]; then ls -A $path; else head -c 100 $path 2>/dev/null; fi  # AppArmor refuses some
         done
         for path in {" ".join((*READONLY, "/sys", "/sys/kernel"))}; do
             [ -d $path ] && touch $path/x 2>/dev/null && echo wrote $path
