@@ -413,7 +413,11 @@ def guarded_null() -> int:
     """
     tree = _sys.open_tree(AT_FDCWD, "/dev/null", _CLONE)
     if not is_null(os.fstat(tree)):
-        raise StageError("the host's /dev/null is not the null device", stage="host")
+        raise StageError(
+            "the host's /dev/null is not the null device",
+            stage="host",
+            hint="mend it: rm /dev/null && mknod -m 666 /dev/null c 1 3",
+        )
     # a device can be written to on a read-only mount
     attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
     _sys.mount_setattr(tree, "", AT_EMPTY_PATH, attr_set=attributes)

@@ -51,3 +51,12 @@ def test_masks_and_standard_streams_still_swallow(pycontain: Cli, busybox: Path)
     script = "cat; echo x >/proc/self/fd/0; cat /proc/keys; echo x >/proc/keys && echo $?"
     for userns in ("host", "auto"):
         assert pycontain.ok("run", "--rm", "--userns", userns, busybox, "--", "/bin/sh", "-c", script) == "0\n"
+
+
+def test_a_file_in_the_place_of_the_null_device_is_noticed(pycontain: Cli, busybox: Path) -> None:
+    shield = 'mount -t tmpfs none /mnt; echo secret > /mnt/null; mount --bind /mnt/null /dev/null; exec "$@"'
+    prefix = ("unshare", "--mount", "--propagation", "private", "sh", "-c", shield, "sh")
+    done = Cli(pycontain.root, prefix=prefix).run("run", "--rm", busybox, "cat", "/proc/keys")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "not the null device" in done.stderr
+    assert "mknod -m 666 /dev/null c 1 3" in done.stderr
