@@ -17,7 +17,11 @@ import struct
 try:
     from _sha256 import sha256  # type: ignore[import-not-found]
 except ImportError:
-    from hashlib import sha256
+    try:
+        # its name since Python 3.12
+        from _sha2 import sha256  # type: ignore[import-not-found]
+    except ImportError:
+        from hashlib import sha256
 
 from pycontain.plan.seccomp_filter import FILTER_VERSION, CompiledFilter
 

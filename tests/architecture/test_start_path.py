@@ -12,9 +12,9 @@ from architecture.source import Module, module_of, package_modules, parse
 
 #: Modules of the standard library that are compiled in, frozen, or a small shared object; under a millisecond in all.
 LIGHT = {
-    "__future__", "_frozen_importlib", "_frozen_importlib_external", "_imp", "_json", "_sha256", "_signal", "_thread",
-    "array", "binascii", "errno", "fcntl", "gc", "itertools", "marshal", "os", "posix", "select", "stat", "struct",
-    "sys", "termios", "time", "zlib",
+    "__future__", "_frozen_importlib", "_frozen_importlib_external", "_imp", "_json", "_sha2", "_sha256", "_signal",
+    "_thread", "array", "binascii", "errno", "fcntl", "gc", "itertools", "marshal", "os", "posix", "select", "stat",
+    "struct", "sys", "termios", "time", "zlib",
 }  # fmt: skip
 
 
