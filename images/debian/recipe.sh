@@ -22,6 +22,13 @@ sources() {
 
 make_tar() {
   command -v mmdebstrap >/dev/null || { echo "images: mmdebstrap is missing: apt-get install mmdebstrap" >&2; exit 1; }
+  # what mmdebstrap itself says of this names neither the reason nor the cure
+  user=$(id -un 2>/dev/null || id -u)
+  if [ "$(id -u)" != 0 ] && ! grep -qs "^$user:" /etc/subuid; then
+    echo "images: debian: $user has no subordinate ids: run make images once as root, or" \
+      "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user" >&2
+    exit 1
+  fi
   mkdir -p "$cache"
   rm -f "$1".*.tmp
   # shellcheck disable=SC2046  # one word per file

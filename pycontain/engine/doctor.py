@@ -151,9 +151,7 @@ class Examination:
     def _subordinate_ids(self) -> Iterator[Finding]:
         if self.privileged:
             return
-        import pwd
-
-        name = pwd.getpwuid(os.geteuid()).pw_name
+        name = _own_name()
         lacking = [path for path in ("/etc/subuid", "/etc/subgid") if not _has_range(path, name)]
         if lacking:
             text = f"no range for {name} in {' and '.join(lacking)}: containers have one user, root"
@@ -277,6 +275,16 @@ class Examination:
 def _has_capability(number: int) -> bool:
     effective, _, _ = _sys.capget()
     return bool(effective >> number & 1)
+
+
+def _own_name() -> str:
+    """Return the user's name, or the number of one that no account has."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _has_range(path: str, name: str) -> bool:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from harness.cli import Cli
 from harness.images import copy, memory_directory, remove
 from harness.ordinary_user import UID, OrdinaryUser
 
@@ -62,3 +63,10 @@ def test_doctor(user: OrdinaryUser, busybox: Path) -> None:
     assert done.returncode in (0, 1)
     assert "ordinary user" in done.stdout
     assert "usermod --add-subuids" in done.stdout
+
+
+def test_doctor_of_a_user_without_account(pycontain: Cli) -> None:
+    os.chown(pycontain.root, 65532, 65532)
+    done = Cli(pycontain.root, prefix=("setpriv", "--reuid=65532", "--regid=65532", "--clear-groups")).run("doctor")
+    assert done.returncode in (0, 1), done.stderr
+    assert "no range for 65532" in done.stdout
