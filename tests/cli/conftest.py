@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 from harness.cli import Cli
+from harness.probe import requires
 
 #: Roots of every kind; each has a shell, coreutils' common programs and /etc/passwd. In a test guest one is enough.
-ROOTS = ("busybox",) if "PYCONTAIN_GUEST" in os.environ else ("busybox", "debian", "@host")
+ROOTS = (
+    ("busybox",)
+    if "PYCONTAIN_GUEST" in os.environ
+    else ("busybox", "debian", pytest.param("@host", marks=requires("shifted-host")))
+)
 
 
 @pytest.fixture(params=ROOTS)

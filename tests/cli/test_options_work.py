@@ -217,6 +217,7 @@ def _read_until(master: int, mark: bytes) -> bytes:
     return data
 
 
+@requires("shifted-host")
 def test_host_include_brings_one_path_back(pycontain: Cli, tmp_path: Path) -> None:
     hidden = tmp_path / "file"
     hidden.write_text("mine\n")

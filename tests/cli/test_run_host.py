@@ -158,6 +158,7 @@ def test_users_are_a_range_of_their_own(pycontain: Cli) -> None:
     assert int(outer) >= 0x80000
 
 
+@requires("shifted-host")
 def test_host_s_owners_are_seen(pycontain: Cli) -> None:
     out = pycontain.ok("run", "--rm", "@host", "--", "/usr/bin/stat", "-c", "%u %g %a", "/etc/passwd", "/etc", "/usr")
     host = ["/etc/passwd", "/etc", "/usr"]
@@ -179,6 +180,7 @@ def test_places_to_write_are_there(pycontain: Cli, kind: str) -> None:
     assert pycontain.ok("run", "--rm", kind, "--", "/bin/sh", "-c", script).split() == ["x"] * 5 + ["1777"] * 2
 
 
+@requires("shifted-host")
 def test_system_can_be_changed_for_the_container(pycontain: Cli) -> None:
     script = "echo new >/usr/bin/new && echo more >>/etc/passwd && rm /usr/bin/env; ls /usr/bin/env"
     done = pycontain.run("run", "--rm", "@host", "--", "/bin/sh", "-c", script)
@@ -194,7 +196,7 @@ def test_sockets_and_devices_of_the_host_are_not_reached(pycontain: Cli) -> None
     assert done.stdout == "", describe(done)
 
 
-@requires("root")
+@requires("root", "shifted-host")
 def test_system_on_disks_of_their_own(pycontain: Cli, tmp_path: Path) -> None:
     """An overlay does not cross mounts: a further disk that carries the system gets one of its own."""
     image = tmp_path / "disk"

@@ -13,9 +13,6 @@ from harness import images, probe
 from harness.cli import LAUNCHER, Cli
 from harness.ordinary_user import OrdinaryUser
 
-from pycontain.engine.filesystems import cannot_shift
-from pycontain.runtime.probe import kernel_version
-
 pytestmark = pytest.mark.runtime
 
 ALL = transcripts()
@@ -63,13 +60,6 @@ def _lines(text: str) -> list[str]:
     return [line for line in text.split("\n") if not line.startswith(NOTE)] if text.strip("\n") else []
 
 
-def _has(name: str) -> bool:
-    """Tell whether the host has an ability: one of the harness, or a root with owners that can be shifted."""
-    if name == "shifted-host":
-        return not cannot_shift("/", kernel_version())
-    return probe.has(name)
-
-
 @pytest.fixture
 def desk(pycontain: Cli, busybox: Path) -> Iterator[Desk]:
     directory = images.memory_directory("pycontain-docs-")
@@ -90,7 +80,7 @@ def users_desk(user: OrdinaryUser, busybox: Path) -> Desk:
 
 @pytest.mark.parametrize("transcript", RUN, ids=str)
 def test_transcript(transcript: Transcript, request: pytest.FixtureRequest) -> None:
-    missing = [name for name in transcript.needs if not _has(name)]
+    missing = [name for name in transcript.needs if not probe.has(name)]
     if missing:
         pytest.skip(f"this host lacks {', '.join(missing)}")
     desk: Desk = request.getfixturevalue("users_desk" if "user" in transcript.words else "desk")

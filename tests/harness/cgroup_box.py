@@ -60,6 +60,7 @@ class Program:
 
     def __init__(self, cgroup: Cgroup, *argv: str) -> None:
         self.output, out = os.pipe2(os.O_CLOEXEC)
+        entered, entering = os.pipe2(os.O_CLOEXEC)
         join_fds = cgroup.join_fds()
         self.pid, self.pidfd = _sys.clone3(0, cgroup.unified_fd())
         if self.pid == 0:
@@ -67,11 +68,15 @@ class Program:
                 for fd in join_fds:
                     os.write(fd, b"0")
                 os.dup2(out, 1)
+                os.write(entering, b"E")
                 os.execv(argv[0], argv)
             finally:
                 os._exit(127)
-        for fd in (out, *join_fds):
+        for fd in (out, entering, *join_fds):
             os.close(fd)
+        # under version 1 alone it enters by itself
+        assert os.read(entered, 1) == b"E"
+        os.close(entered)
 
     def line(self, timeout_s: float = 20) -> str:
         """Return the next line of output, empty at its end."""

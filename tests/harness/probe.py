@@ -16,6 +16,7 @@
 ``systemd``               PID 1 is systemd
 ``apparmor``              AppArmor is active
 ``loop``                  a loop device can be had
+``shifted-host``          the owners of the host's root can be shifted: not on an overlay, in a container
 ``disk``                  a test guest's ext4 disk (``PYCONTAIN_TEST_DISK``)
 ========================  ==============================================================================
 """
@@ -31,6 +32,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from pycontain.engine.filesystems import cannot_shift
+from pycontain.runtime.probe import kernel_version
 
 CAPABILITY_NUMBERS = {"SYS_ADMIN": 21, "SYS_RESOURCE": 24, "MKNOD": 27, "NET_ADMIN": 12, "SYS_NICE": 23}
 
@@ -127,5 +131,6 @@ PROBES: dict[str, Callable[[str], bool]] = {
     "systemd": lambda _: os.path.isdir("/run/systemd/system"),
     "apparmor": _apparmor,
     "loop": _loop,
+    "shifted-host": lambda _: not cannot_shift("/", kernel_version()),
     "disk": lambda _: bool(os.environ.get("PYCONTAIN_TEST_DISK")),
 }
