@@ -1,6 +1,7 @@
 # make try     set up what is missing, build, and run a container on this host's own root
 # make test    the same set-up, then every test
 # make check   format, lint, types, unit and architecture tests
+# make fuzz    the tests of made-up input, PYCONTAIN_FUZZ (50) times as many examples, new ones every time
 # make soak    the tests of crashes and of many containers, PYCONTAIN_SOAK (10) times as long
 #
 # Each step leaves a stamp in .venv, so repeating a target costs next to nothing.
@@ -16,11 +17,13 @@ BUILD_ENV := PATH=$(CURDIR)/$(BIN):$$PATH
 SOURCES := pyproject.toml meson.build meson.options tools/modulepack.py \
 	$(shell find pycontain completions -type f -not -name '*.pyc' -not -name '*.so') $(wildcard man/*.[1-8])
 UNIT_TESTS := $(wildcard tests/architecture tests/unit)
+# set, it makes every run of the tests compile them again
+unexport PYTHONDONTWRITEBYTECODE
 # the shell words of one list of requirements in pyproject.toml: "dependencies" or "test"
 requirements = $$($(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 	print(*{**p, **p['optional-dependencies']}['$(1)'])")
 
-.PHONY: setup install try test check fmt lint types unit images bench soak man clean
+.PHONY: setup install try test check fmt lint types unit images bench fuzz soak man clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.made
@@ -62,7 +65,9 @@ try: install
 test: install $(VENV)/.tests images
 	@$(BIN)/python -m pytest
 
-check: lint types unit
+# Two at a time: the type checker and the tests need a processor each.
+check: install $(VENV)/.tests
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types unit
 
 fmt: $(VENV)/.tests
 	@$(BIN)/ruff format .
@@ -75,8 +80,10 @@ lint: $(VENV)/.tests
 types: $(VENV)/.tests
 	@$(BIN)/mypy
 
+# A tenth of the usual examples, and files in memory: the whole suite has all of them.
 unit: install $(VENV)/.tests
-	@$(BIN)/python -m pytest -q $(UNIT_TESTS)
+	@PYCONTAIN_FUZZ=$${PYCONTAIN_FUZZ:-0.1} TMPDIR=$$([ -w /dev/shm ] && echo /dev/shm || echo "$${TMPDIR:-/tmp}") \
+		$(BIN)/python -m pytest -q $(UNIT_TESTS)
 
 # Root file systems from the recipes in images/, kept until a recipe changes.
 images: image-busybox image-debian
@@ -87,6 +94,9 @@ image-%: $(VENV)/.test-host
 # The manual pages, from the commands and man/source.
 man: install
 	@$(BIN)/python tools/man.py
+
+fuzz: install $(VENV)/.tests
+	@PYCONTAIN_FUZZ=$${PYCONTAIN_FUZZ:-50} $(BIN)/python -m pytest --timeout=3600 -m hypothesis tests
 
 soak: install $(VENV)/.tests images
 	@PYCONTAIN_SOAK=$${PYCONTAIN_SOAK:-10} $(BIN)/python -m pytest tests/cli/test_crash.py tests/cli/test_stress.py

@@ -22,8 +22,8 @@ import marshal
 import posix
 import sys
 from _frozen_importlib import ModuleSpec
-from _frozen_importlib_external import MAGIC_NUMBER, SourceFileLoader
-from _imp import _fix_co_filename, source_hash  # type: ignore[attr-defined]
+from _frozen_importlib_external import MAGIC_NUMBER, ExtensionFileLoader, SourceFileLoader
+from _imp import _fix_co_filename, extension_suffixes, source_hash  # type: ignore[attr-defined]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     Groups = dict[str, tuple[int, int, tuple[str, ...]]]
 
 FILE = "/pycontain/modules.pack"
+EXTENSION = "pycontain.kernel._sys"
 VERSION = b"pycontain modules 1\0" + MAGIC_NUMBER
 HEADER_BYTES = 56
 # what unmarshalling a damaged file raises
@@ -93,11 +94,20 @@ class Pack:
                     return self._run_group(offset, size)
             at = self.lines.find(f"\n{name} ")
             if at < 0:
-                return None
+                return self._extension() if name == EXTENSION else None
             _, is_package, start, length, _ = self.lines[at + 1 : self.lines.index("\n", at + 1)].split(" ")
             return self._spec(name, is_package == "1", self._read(int(start), int(length)))
         except _Unreadable:
             return None
+
+    def _extension(self) -> ModuleSpec | None:
+        """Return the specification of the one module that is no Python, where the build puts it."""
+        path = f"{self.top}/{EXTENSION.replace('.', '/')}{extension_suffixes()[0]}"
+        try:
+            posix.stat(path)
+        except OSError:
+            return None
+        return ModuleSpec(EXTENSION, ExtensionFileLoader(EXTENSION, path), origin=path)
 
     def _run_group(self, offset: int, size: int) -> ModuleSpec:
         """Run the modules that a group's own one imports, and return the specification of this one."""
@@ -178,11 +188,15 @@ class _Unreadable(Exception):
     """The pack cannot give what it should hold."""
 
 
-def install(top: str, fd: int, head: bytes, data: bytes) -> None:
-    """Serve this package's modules from the open file, of which ``head`` and ``data`` (importer and table) are read."""
+def install(top: str, fd: int, head: bytes, data: bytes) -> bool:
+    """Serve this package's modules from the open file, of which ``head`` and ``data`` (importer and table) are read.
+
+    Returns whether this can be done.
+    """
     pack = _opened(top, fd, head, data)
     if pack is not None:
         sys.meta_path.insert(0, pack)
+    return pack is not None
 
 
 def _opened(top: str, fd: int, head: bytes, data: bytes) -> Pack | None:

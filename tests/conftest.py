@@ -24,13 +24,13 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from harness import images, leaks, probe
 from harness.cli import Cli
+from harness.examples import examples
 from harness.guests import GuestReport, keep_marked
 from harness.ordinary_user import OrdinaryUser
 
 T = TypeVar("T")
 
-# how long an example takes says more about the machine than about the code
-hypothesis.settings.register_profile("pycontain", deadline=None)
+hypothesis.settings.register_profile("pycontain", examples(100))
 hypothesis.settings.load_profile("pycontain")
 
 SHARED = bool(os.environ.get("PYCONTAIN_TESTS_SHARED"))
@@ -57,6 +57,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if guest:
         items[:], others = keep_marked(items, guest)
         config.hook.pytest_deselected(items=others)
+    for item in items:
+        if _is_checked(item) and isinstance(item, pytest.Function):
+            # before any other fixture, so that it ends after them
+            item.fixturenames.insert(0, "leak_check")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -100,12 +104,9 @@ def machine_lock() -> Iterator[int]:
     os.close(descriptor)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a mount, cgroup, process, namespace, link, loop device or claim behind."""
-    if not _is_checked(request.node):
-        yield
-        return
     lock = request.getfixturevalue("machine_lock")
     if not SHARED:
         fcntl.flock(lock, fcntl.LOCK_EX)

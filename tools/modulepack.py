@@ -10,6 +10,7 @@ import __future__
 import ast
 import marshal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
 
@@ -90,6 +91,7 @@ class Sources:
         for path in sorted(package.rglob("*.py")):
             parts = [package.name, *path.relative_to(package).with_suffix("").parts]
             self.paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+        self._imported: dict[str, list[str]] = {}
 
     def is_package(self, name: str) -> bool:
         return self.paths[name].name == "__init__.py"
@@ -103,16 +105,22 @@ class Sources:
 
     def imported(self, name: str) -> list[str]:
         """Return the modules of this package that a module imports when it is executed, parents first."""
-        tree = Lean().visit(ast.parse(self.paths[name].read_bytes()))
+        if name not in self._imported:
+            self._imported[name] = list(self._look_for_imports(name))
+        return self._imported[name]
+
+    def _look_for_imports(self, name: str) -> Iterator[str]:
+        tree = Lean().visit(_Outermost().visit(ast.parse(self.paths[name].read_bytes())))
         found: list[str] = []
-        for statement in ast.walk(_Outermost().visit(tree)):
+        for statement in ast.walk(tree):
             if isinstance(statement, ast.Import):
                 found += [alias.name for alias in statement.names]
             elif isinstance(statement, ast.ImportFrom):
                 assert not statement.level, f"{name}: relative import"
                 found.append(str(statement.module))
                 found += [f"{statement.module}.{alias.name}" for alias in statement.names]
-        return [known for one in found for known in (*_parents(one), one) if known in self.paths]
+        for one in found:
+            yield from (known for known in (*_parents(one), one) if known in self.paths)
 
     def closure(self, roots: tuple[str, ...], without: set[str]) -> list[str]:
         """Return all that the roots import, and they, each after what it imports itself."""

@@ -16,8 +16,7 @@ if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 top = __file__[: -len("/pycontain/launcher/_start.py")]
-# ours comes first: its listing is small, and nothing of the standard library is looked up before it
-sys.path.insert(0, top)
+packed = False
 
 if "pycontain.libraries" in sys._xoptions:
     import os
@@ -37,8 +36,11 @@ else:
         if _imp.source_hash(1, data) == head[40:48]:
             importer = vars(type(sys)("pycontain.modulepack"))
             exec(marshal.loads(data), importer)  # noqa: S102, S302  (as trusted as this file, and checked for damage)
-            importer["install"](top, pack, head, data)
+            packed = importer["install"](top, pack, head, data)
     posix.close(pack)
+
+# without a pack ours comes first: its listing is small, and nothing of the standard library is looked up before it
+sys.path.insert(len(sys.path) if packed else 0, top)
 
 # neither returns: both end the process without taking the interpreter apart, which would cost 0.4 ms of every command
 if sys.argv[1:2] == ["--internal-monitor"]:

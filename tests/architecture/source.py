@@ -6,7 +6,7 @@ import ast
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -49,7 +49,7 @@ class Module:
         """Return whether the docstring marks the module as one of the start path."""
         return "[lean]" in (ast.get_docstring(self.tree) or "")
 
-    @property
+    @cached_property
     def imports(self) -> tuple[Import, ...]:
         """Return every import in source order, ``from a import b`` as ``a:b`` (see :func:`module_of`)."""
         return tuple(_imports(self.tree.body, "start", self._package))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,16 +37,26 @@ def code_files() -> list[Path]:
 def long_functions(text: str, suffix: str) -> Iterator[str]:
     """Yield ``name (lines)`` for each function that is too long; in C a body stands between braces at the margin."""
     if suffix == ".py":
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                lines = (node.end_lineno or node.lineno) - node.lineno + 1
-                if lines >= MAX_FUNCTION_LINES:
-                    yield f"{node.name} ({lines} lines)"
+        for node in _functions(ast.parse(text).body):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines >= MAX_FUNCTION_LINES:
+                yield f"{node.name} ({lines} lines)"
     elif suffix == ".c":
         for match in re.finditer(r"^([^\n]*\))\n\{\n(.*?)^\}$", text, re.MULTILINE | re.DOTALL):
             lines = match[0].count("\n") + 1
             if lines >= MAX_FUNCTION_LINES:
                 yield f"{match[1]} ({lines} lines)"
+
+
+def _functions(body: Iterable[ast.AST]) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield the functions among statements and those inside of them."""
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(node, field, ())
+            if isinstance(inner, list):
+                yield from _functions(inner)
 
 
 def words_in(text: str, words: tuple[str, ...]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import marshal
 from typing import Any
 
 Document = dict[str, Any]
@@ -237,11 +237,16 @@ def full() -> Document:
 
 def _unshared(document: Document) -> Document:
     """Return the document as if read from a file: no list in it is another's."""
-    copy: Document = json.loads(json.dumps(document))
+    copy: Document = marshal.loads(marshal.dumps(document, 2))  # later versions keep what is shared
     return copy
 
 
-ABSENT = object()
+class _Absent:
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT = _Absent()
 
 
 def changed(document: Document, way: str, value: object) -> Document:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pycontain.cgroups.cgroup import CgroupPaths, locate
@@ -117,7 +117,6 @@ def test_a_removed_cgroup_and_a_colon_in_a_path() -> None:
 
 
 @given(st.text(alphabet="0123456789/:-. cgroup2rwm,\n\\", max_size=300), st.text(alphabet="0:/abc,=\n", max_size=80))
-@settings(deadline=None)
 def test_any_text_is_read_without_an_error(mountinfo: str, own: str) -> None:
     probe(mountinfo, own)
     probe(V2 + mountinfo + " - cgroup2", "0::/\n" + own)

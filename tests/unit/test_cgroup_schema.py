@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pycontain.cgroups import schema
@@ -88,7 +88,6 @@ def test_tables_of_the_kernel() -> None:
 
 
 @given(st.integers(0, 1 << 62) | st.none())
-@settings(deadline=None)
 def test_limits_survive(value: int | None) -> None:
     interface = LimitFile("x")
     assert interface.sanitize_get(interface.sanitize_set(value)) == value

@@ -6,7 +6,8 @@ import itertools
 import struct
 
 import pytest
-from hypothesis import given, settings
+from harness.examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pycontain.errors import SpecError
@@ -127,7 +128,7 @@ def has_exception_from_exception(rules: tuple[DeviceRule, ...]) -> bool:
 
 
 @given(rule_lists)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_program_equals_cgroup_v1(rules: tuple[DeviceRule, ...]) -> None:
     if has_exception_from_exception(rules):
         return
@@ -140,7 +141,7 @@ def test_program_equals_cgroup_v1(rules: tuple[DeviceRule, ...]) -> None:
 
 
 @given(rule_lists)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_program_is_the_plain_reading_and_never_laxer(rules: tuple[DeviceRule, ...]) -> None:
     program = build(rules)
     for kind, major, minor, access in REQUESTS:
@@ -152,7 +153,6 @@ def test_program_is_the_plain_reading_and_never_laxer(rules: tuple[DeviceRule, .
 
 
 @given(rule_lists)
-@settings(deadline=None)
 def test_normal_form_says_the_same_again(rules: tuple[DeviceRule, ...]) -> None:
     once = normalize(rules)
     assert once[0].type == "a"

@@ -8,7 +8,8 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from harness.examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pycontain import lean_json
@@ -24,14 +25,14 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.sampled_from([0, 2, 4]))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_writes_what_json_writes(value: Any, indent: int) -> None:
     separators = (",", ": ") if indent else (",", ":")
     assert dumps(value, indent=indent) == json.dumps(value, indent=indent or None, separators=separators)
 
 
 @given(VALUES)
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_reads_what_json_wrote(value: Any) -> None:
     text = json.dumps(value, ensure_ascii=False)
     assert loads(text, source="x") == value
@@ -39,7 +40,7 @@ def test_reads_what_json_wrote(value: Any) -> None:
 
 
 @given(st.text(alphabet='{}[]",:.0123456789eE+-tfnNIrualsy \\/\nu\ud800\ufeff\0', max_size=30))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_any_text_is_read_as_json_reads_it_or_refused(text: str) -> None:
     value, error = attempt(text)
     if error is None:
@@ -49,7 +50,7 @@ def test_any_text_is_read_as_json_reads_it_or_refused(text: str) -> None:
 
 
 @given(st.binary(max_size=30))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     _, error = attempt(data)
     assert error is None or str(error).startswith("x: ")

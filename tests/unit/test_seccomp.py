@@ -11,7 +11,8 @@ import ctypes
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from harness.examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from unit.seccomp_model import Model
 from unit.seccomp_oracle import ALLOW, AUDIT, ENOSYS, KILL, X32_BIT, Interpreter, Reference, Refused, load_library
@@ -118,7 +119,7 @@ def interesting_numbers(profile: LinuxSeccomp, arch: str) -> set[int]:
 
 
 @given(st.sampled_from(list(RUNS_ON)), profiles(ANY_RULES, tuple(AUDIT)), st.lists(NEAR, min_size=24, max_size=24))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_random_profiles_do_what_they_say(native: str, profile: LinuxSeccomp, values: list[int]) -> None:
     try:
         filter_ = Interpreter(compile_filter(profile, native).program)
@@ -140,7 +141,7 @@ def test_random_profiles_do_what_they_say(native: str, profile: LinuxSeccomp, va
     profiles(st.one_of(LONE_RULES, SIMPLE_RULES), (X86_64, X86, AARCH64, ARM)),
     st.lists(NEAR, min_size=24, max_size=24),
 )
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@examples(30)
 def test_random_profiles_do_what_libseccomp_does(native: str, profile: LinuxSeccomp, values: list[int]) -> None:
     assert LIBRARY
     profile = profile.replace(architectures=tuple(a for a in profile.architectures if a in RUNS_ON[native]))

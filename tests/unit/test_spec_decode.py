@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from harness import specs
+from harness.examples import examples
 from harness.specs import ABSENT, changed
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pycontain.errors import SpecError
@@ -245,14 +246,14 @@ def test_any_type_in_any_place_is_taken_or_refused(value: object) -> None:
 
 
 @given(st.sampled_from(EVERYWHERE), JSON)
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_any_value_in_any_place_is_taken_or_refused(way: str, value: object) -> None:
     error = refusal(changed(specs.full(), way, value))
     assert error is None or (str(error).isprintable() and "config.json: " in str(error))
 
 
 @given(JSON)
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_any_document_is_refused(document: object) -> None:
     assert refusal(document) is not None
 
@@ -426,7 +427,7 @@ def records(table: kinds.Table) -> st.SearchStrategy[Record]:
 
 
 @given(records(tables.SPEC))
-@settings(max_examples=15, deadline=None)
+@examples(15)
 def test_what_is_written_is_read_again(spec: Any) -> None:
     assert decode(encode(spec)) == (spec, ())
 
