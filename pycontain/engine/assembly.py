@@ -58,6 +58,7 @@ class Assembly(Record):
         os.makedirs(staging, 0o700, exist_ok=True)
         return Maker(
             self.plan,
+            peers=self.prepared.joined,
             journal=self.entry.journal,
             cgroup=self.cgroup if self.cgroup.paths.exists else None,
             stdio=stdio,

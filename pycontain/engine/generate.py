@@ -47,7 +47,8 @@ class Prepared(Record):
     size), or ``container``: the user namespace and mapping of ``peer``. The Spec names a new user namespace without
     mappings unless it is ``host``. ``fallback_refused`` names the option that forbids an identity-mapped fallback.
     ``seccomp`` is ``default``, ``unconfined`` or the path of a profile in docker's form. ``state_options`` goes into
-    the state file. ``notes`` are lines for the user and for inspect.
+    the state file. ``joined`` are the first processes, as (pid, start time), of the containers whose namespaces are
+    joined. ``notes`` are lines for the user and for inspect.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Prepared(Record):
     volumes: tuple[mounts.VolumeUse, ...]
     seccomp: str
     peer: Peer | None = None
+    joined: tuple[tuple[int, int], ...] = ()
     fallback_refused: str = ""
     preserve_fds: int = 0
     state_options: dict[str, Any] = {}  # noqa: RUF012  (records are never mutated)
@@ -109,6 +111,7 @@ def generate(options: RunOptions, around: Surroundings) -> Prepared:
         volumes=volumes,
         seccomp=options.security.seccomp or (security.UNCONFINED if options.privileged else "default"),
         peer=peer,
+        joined=tuple((peer.pid, peer.pid_start) for peer in around.peers.values()),
         fallback_refused=_fallback_refused(options),
         preserve_fds=options.preserve_fds,
         state_options=_state_options(options, hostname, volumes, around),
@@ -157,6 +160,13 @@ def _check_host(options: RunOptions, around: Surroundings) -> None:
         raise HostError(
             "--security-opt: label: SELinux is not active on this host", requirement="selinux", hint="leave it out"
         )
+    for mode, peer in around.peers.items():
+        if mode == options.pid and peer.tracer:
+            raise HostError(
+                f"--pid {mode}: process {peer.tracer} in there has CAP_SYS_PTRACE and the host's users, so it could"
+                " seize this container before it is closed",
+                hint="make that container without --userns host or without --cap-add SYS_PTRACE",
+            )
     if options.init and options.pid != namespaces.PRIVATE:
         raise UsageError(
             f"--init: contradicts --pid {options.pid}", hint="only process 1 of a pid namespace can reap its orphans"

@@ -1,13 +1,17 @@
 """What a foreground process gets as standard input, output and error: the caller's own, or pipes of ours. [lean]
 
 A pipe and /dev/null can be handed over as they are. A terminal cannot: whoever has it reads what is typed there and
-changes its settings. Nor can files and sockets: under another user's ids /dev/stdout could not be opened by name.
+changes its settings. Nor can files, FIFOs with a name and sockets: under another user's ids /dev/stdout could not be
+opened by name.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+
+from pycontain.kernel import _sys
+from pycontain.kernel.constants import PIPEFS_MAGIC
 
 _NULL = os.makedev(1, 3)
 
@@ -18,7 +22,9 @@ def may_be_inherited(fd: int) -> bool:
         status = os.fstat(fd)
     except OSError:
         return False  # closed
-    return stat.S_ISFIFO(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL)
+    if stat.S_ISFIFO(status.st_mode):
+        return _sys.fstatfs_type(fd) == PIPEFS_MAGIC  # pipe(7): made by pipe(2), so it has no name and no other owner
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL
 
 
 class Streams:

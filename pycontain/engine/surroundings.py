@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import stat
 
-from pycontain.engine import mountargs, namespaces, netfiles, rootfiles, users
+from pycontain.engine import mountargs, namespaces, netfiles, rootfiles, tracers, users
 from pycontain.engine.hostroot import system_mounts, top_level
 from pycontain.engine.names import new_id
 from pycontain.engine.users import Identity
 from pycontain.errors import HostError, UsageError, WrongState
 from pycontain.kernel import _sys
+from pycontain.plan.facts import USERNS_HOST
 from pycontain.plan.rootfs import DIRECTORY, HOST, HOST_PUBLIC, RootSource
 from pycontain.record import Record
 from pycontain.runtime import state
@@ -35,14 +36,19 @@ _NO_DEVICES = frozenset(("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".
 
 
 class Peer(Record):
-    """A running container whose namespaces are joined; ``userns`` and ``options`` as in its state file."""
+    """A running container whose namespaces are joined; ``userns`` and ``options`` as in its state file.
+
+    ``tracer`` is a process that could seize one with the host's rights in its pid namespace, 0 where there is none.
+    """
 
     id: str
     pid: int
+    pid_start: int
     hostname: str
     directory: str
     userns: dict[str, Any]
     options: dict[str, Any]
+    tracer: int = 0
 
 
 class Surroundings(Record):
@@ -111,7 +117,7 @@ def gather(settings: Settings, options: RunOptions, container_id: str, name: str
         mqueue=os.path.isdir("/dev/mqueue"),
         apparmor=netfiles.read_host_file("/sys/module/apparmor/parameters/enabled").startswith("Y"),
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
-        peers={mode: _peer(settings, mode) for mode in namespaces.joined_modes(options)},
+        peers={mode: _peer(settings, mode, pids=mode == options.pid) for mode in namespaces.joined_modes(options)},
         init_program=_init_program() if options.init else "",
         capabilities=_sys.capget()[1],
     )
@@ -269,7 +275,7 @@ def _thermal_paths() -> tuple[str, ...]:
     return tuple(filter(os.path.exists, map(_THERMAL.format, range(os.cpu_count() or 1))))
 
 
-def _peer(settings: Settings, mode: str) -> Peer:
+def _peer(settings: Settings, mode: str, *, pids: bool) -> Peer:
     reference = mode.removeprefix(namespaces.CONTAINER)
     entry = state.Store(settings).find(reference)
     loaded = entry.load()
@@ -279,10 +285,12 @@ def _peer(settings: Settings, mode: str) -> Peer:
     return Peer(
         id=loaded.id,
         pid=loaded.pid,
+        pid_start=loaded.pid_start,
         hostname=str(loaded.options.get("hostname", "")),
         directory=entry.directory,
         userns=loaded.userns,
         options=loaded.options,
+        tracer=tracers.find(loaded.pid) if pids and loaded.userns.get("kind") == USERNS_HOST else 0,
     )
 
 

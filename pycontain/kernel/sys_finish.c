@@ -4,7 +4,7 @@
  * From become() on no Python object is touched, and after the filter is loaded the only calls are execve(2), and on
  * failure write(2) and exit_group(2), so a filter that allows no more than execve and exit_group works.
  *
- *   dispositions, mask, PDEATHSIG  ->  close_range  ->  seccomp  ->  execve paths in order  ->  'E' record, _exit
+ *   dispositions, mask, PDEATHSIG, is the parent there?  ->  close_range  ->  seccomp  ->  execve paths in order  ->  'E' record, _exit
  *
  * A filter that notifies (SECCOMP_FILTER_FLAG_NEW_LISTENER) yields a descriptor that must leave this process although
  * the filter may forbid every way out. A second thread, which the filter does not bind, waits for it and sends it.
@@ -81,6 +81,18 @@ reset_signals(unsigned long pdeathsig)
     if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, &empty, NULL, sizeof(empty)) < 0)
         return -1;
     return pdeathsig == 0 ? 0 : (int)syscall(SYS_prctl, PR_SET_PDEATHSIG, pdeathsig, 0UL, 0UL, 0UL);
+}
+
+/* Whether the process that made us, and holds the other end of the channel, died before PDEATHSIG was set and could
+ * not be told. A process closes its files before it signals its children, so that one of the two is always noticed.
+ * getppid(2) does not help: process 1 of a pid namespace has no parent in it. Only a packet or EAGAIN means life. */
+static int
+parent_is_gone(int channel)
+{
+    char byte;
+    if (syscall(SYS_recvfrom, channel, &byte, 1UL, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) > 0)
+        return 0;
+    return errno != EAGAIN;
 }
 
 /* Close the gaps between the kept descriptors, which lose their close-on-exec flag, and make the channel keep it. */
@@ -192,6 +204,8 @@ become(const struct program *program)
 {
     if (reset_signals(program->pdeathsig) < 0)
         give_up(program->channel, errno, STEP_SIGNALS);
+    if (program->pdeathsig != 0 && program->channel >= 0 && parent_is_gone(program->channel))
+        syscall(SYS_exit_group, EXIT_CANNOT_EXECUTE);
     if (close_others(program) < 0)
         give_up(program->channel, errno, STEP_CLOSE);
     if (program->filtered && load_filter(program) < 0)

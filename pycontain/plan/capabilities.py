@@ -8,6 +8,7 @@ NAMES = CAPABILITIES
 
 NUMBERS = {name: number for number, name in enumerate(NAMES)}
 SYS_ADMIN = NUMBERS["CAP_SYS_ADMIN"]
+SYS_PTRACE = NUMBERS["CAP_SYS_PTRACE"]
 
 
 def mask(names: tuple[str, ...], last: int) -> int:

@@ -56,6 +56,7 @@ class Created:
 class Maker:
     """Makes one container from a plan.
 
+    ``peers`` are the first processes, as (pid, start time), of the containers whose namespaces the plan joins;
     ``cgroup`` has been created and limited, or is None; ``staging`` is an empty directory of the container's state;
     ``forget`` is called first in the child, to close what only the maker may hold; ``tied`` ends init with us;
     ``meanwhile`` is called here while init mounts and enters its root: what init does not need is done then.
@@ -65,6 +66,7 @@ class Maker:
         self,
         plan: Plan,
         *,
+        peers: tuple[tuple[int, int], ...],
         journal: Journal,
         cgroup: Cgroup | None,
         stdio: Stdio,
@@ -74,6 +76,8 @@ class Maker:
         meanwhile: Callable[[], None],
     ) -> None:
         self.plan = plan
+        self.peers = peers
+        self._held = processes.Peers(())
         self.journal = journal
         self.cgroup = cgroup
         self.stdio = stdio
@@ -88,6 +92,13 @@ class Maker:
         Raises:
             PycontainError: what failed, on either side; init is dead then.
         """
+        self._held = processes.Peers(self.peers)
+        try:
+            return self._create()
+        finally:
+            self._held.close()
+
+    def _create(self) -> Created:
         if not self.plan.host_inside:
             enter_private_mounts()
             if self.plan.userns.host_uid(0) == 0:
@@ -137,6 +148,7 @@ class Maker:
                 self._be_init(channel.fd, Channel(theirs, self._sequence(), "init"), join_fds)
             return pid, pidfd
         joined = entry.open_joined(spaces)
+        self._held.check()
         report_in, report_out = os.pipe()
         # Without privilege on the host everything else needs the container's user namespace first. The cgroup is
         # entered here: once in another user namespace, this process has no right to it, and init inherits it.
@@ -144,6 +156,9 @@ class Maker:
         if pid == 0:
             inner = Channel(theirs, self._sequence(), "init")
             try:
+                # init inherits them; nobody can set them from outside any more once it cannot be traced
+                adjust_oom_score("self", self.plan.process)
+                limit(0, self.plan.process)
                 if self.plan.users_first:
                     init.take_ids(inner)
                 entry.enter(spaces, joined, report_out, users_first=self.plan.users_first)
@@ -168,6 +183,7 @@ class Maker:
 
     def _be_init(self, ours: int, channel: Channel, join_fds: tuple[int, ...]) -> NoReturn:
         os.close(ours)
+        self._held.close()
         self.forget()
         init.main(self.plan, channel, self.stdio, join_fds=join_fds, staging=self.staging, tied=self.tied)
 
@@ -176,8 +192,9 @@ class Maker:
         late = plan.userns.new and not plan.users_first
         if late:
             write_maps(created.pid, plan.userns)
-        limit(created.pid, plan.process)
-        adjust_oom_score(created.pid, plan.process)
+        if not plan.namespaces.needs_entry:
+            limit(created.pid, plan.process)
+            adjust_oom_score(created.pid, plan.process)
         if not plan.host_inside:
             self.stdio.give(plan.userns.host_uid(plan.process.uid), plan.userns.host_gid(plan.process.gid))
         if late:
@@ -189,6 +206,7 @@ class Maker:
         try:
             if not plan.host_inside:
                 trees.make(plan.host)
+            self._held.check()  # the plan may show what another container sees
             # only what init attaches; the layers below an overlay are held by the overlay
             names = tuple(name for name in trees.fds if name in plan.attached)
             _send(channel, TREES, names, tuple(trees.fds[name] for name in names))

@@ -12,7 +12,7 @@ import struct
 
 from pycontain.errors import HostError, StageError
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import CLONE_NEWTIME, CLONE_NEWUSER, CLONE_PARENT
+from pycontain.kernel.constants import CLONE_NEWTIME, CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE
 from pycontain.plan.namespaces import CLONE_FLAGS
 
 TYPE_CHECKING = False
@@ -74,6 +74,8 @@ def enter(spaces: Namespaces, joined: tuple[tuple[int, int], ...], report_fd: in
         # what has just been joined gave every capability in that namespace, to an id that means nothing there
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
+    # whatever the change of ids made of it (fs.suid_dumpable): init is visible in there from its first moment
+    _sys.prctl(PR_SET_DUMPABLE, 0)
     pid, _ = _sys.clone3(flags | CLONE_PARENT, -1, 0)
     if pid == 0:
         os.close(report_fd)

@@ -16,6 +16,7 @@ from pycontain.kernel.constants import (
     CLONE_NEWCGROUP,
     MS_PRIVATE,
     MS_REC,
+    PIPEFS_MAGIC,
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
 )
@@ -64,11 +65,12 @@ class Stdio:
     def give(self, uid: int, gid: int) -> None:
         """Make the pipes among them the user's own: only so can /dev/stdout be opened by name.
 
-        An owner that may not be changed, as without privilege, is left as it is. Source: runc, fixStdioPermissions
+        A FIFO that has a name is somebody's file: its owner stays. One that may not be changed, as without privilege,
+        is left as it is. Source: runc, fixStdioPermissions; pipe(7)
         """
         for fd in self.fds:
             try:
-                if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                if stat.S_ISFIFO(os.fstat(fd).st_mode) and _sys.fstatfs_type(fd) == PIPEFS_MAGIC:
                     os.fchown(fd, uid, gid)
             except OSError as error:
                 if error.errno not in (errno.EPERM, errno.EINVAL, errno.EROFS):

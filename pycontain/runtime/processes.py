@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 
+from pycontain.errors import WrongState
 from pycontain.kernel import _sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def start_time(pid: int) -> int | None:
@@ -39,6 +45,40 @@ def open_pidfd(pid: int, started: int) -> int | None:
         os.close(pidfd)
         return None
     return pidfd
+
+
+class Peers:
+    """First processes of other containers, as (pid, start time), whose namespaces are about to be opened by pid.
+
+    Made before the first is opened and checked after the last: who still runs then has had its pid all the time, so
+    that what was opened is its own. Raises WrongState for one that has gone.
+    """
+
+    def __init__(self, identities: Iterable[tuple[int, int]]) -> None:
+        self._pidfds: list[int] = []
+        for pid, started in identities:
+            pidfd = open_pidfd(pid, started)
+            if pidfd is None:
+                self.close()
+                raise _gone()
+            self._pidfds.append(pidfd)
+
+    def check(self) -> None:
+        """Raise WrongState if one of them has ended: its pid may be another process's by now."""
+        poll = select.poll()
+        for pidfd in self._pidfds:
+            poll.register(pidfd, select.POLLIN)
+        if self._pidfds and poll.poll(0):
+            raise _gone()
+
+    def close(self) -> None:
+        for pidfd in self._pidfds:
+            os.close(pidfd)
+        self._pidfds.clear()
+
+
+def _gone() -> WrongState:
+    return WrongState("the container that was to be joined has just ended", hint="pycontain ps -a shows when")
 
 
 def boot_id() -> str:

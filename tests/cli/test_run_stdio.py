@@ -96,3 +96,31 @@ def test_both_outputs_may_be_the_same_file(pycontain: Cli, words: list[str], tmp
         argv = pycontain.argv(*words, "for i in 1 2 3; do echo $i; done; echo err >&2")
         subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=both, stderr=both, check=True)
     assert sorted((tmp_path / "both").read_text().split()) == ["1", "2", "3", "err"]
+
+
+@pytest.mark.parametrize("user", ["root", "app"])
+def test_a_named_fifo_stays_whose_it_is(pycontain: Cli, words: list[str], tmp_path: Path, user: str) -> None:
+    """A pipe is given to the user inside; a FIFO that has a name is a file of somebody on the host."""
+    fifos = {name: tmp_path / name for name in ("in", "out")}
+    for fifo in fifos.values():
+        os.mkfifo(fifo, 0o640)
+        os.chown(fifo, 65533, 65532)
+    ours = {name: os.open(fifo, os.O_RDWR) for name, fifo in fifos.items()}
+    os.write(ours["in"], b"from a fifo\n")
+    argv = pycontain.argv(words[0], "-i", "-u", user, *words[1:], "read line </dev/stdin; echo $line >/dev/stdout")
+    with open(fifos["in"], "rb") as stdin, open(fifos["out"], "wb", buffering=0) as stdout:
+        subprocess.run(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, check=True, timeout=30)
+    assert os.read(ours["out"], 100) == b"from a fifo\n"
+    for name, fifo in fifos.items():
+        os.close(ours[name])
+        assert (fifo.stat().st_uid, fifo.stat().st_gid) == (65533, 65532), name
+
+
+def test_a_pipe_is_given(pycontain: Cli, busybox: Path) -> None:
+    """Control for the test above: what can be seen there is seen where it is meant to happen."""
+    reader, writer = os.pipe()
+    argv = pycontain.argv("run", "--rm", busybox, "--", "/bin/true")
+    subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, check=True, timeout=30)
+    assert os.fstat(writer).st_uid >= 0x80000
+    for fd in (reader, writer):
+        os.close(fd)

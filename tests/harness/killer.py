@@ -3,7 +3,7 @@
 Every process that the program makes is traced with ptrace(2) until the kill; then all are let go, and this program
 waits for the first one. Stops are counted over the whole tree, one when a call of CALLS (comma-separated names, or
 ``all``) is entered and one when it is left. AT is the number of the stop at which the process in it gets SIGKILL; with
-0 nobody is killed. On standard error, last line: a JSON object with ``stops`` (names with > entering and < leaving, in
+0 nobody is killed. As NUMBER:SECONDS the others stay stopped for that long after the kill. On standard error, last line: a JSON object with ``stops`` (names with > entering and < leaving, in
 their order), ``killed`` (the pid, or 0), ``program`` and ``code`` (the first process's exit code, negative a signal).
 
 It is a program of its own because tracing needs a process without other children.
@@ -17,6 +17,7 @@ import os
 import signal
 import struct
 import sys
+import time
 
 SEIZE, SYSCALL, SETOPTIONS, GET_SYSCALL_INFO, INTERRUPT, DETACH, LISTEN = 0x4206, 24, 0x4200, 0x420E, 0x4207, 17, 0x4208
 #: TRACESYSGOOD, and TRACEFORK, TRACEVFORK, TRACECLONE
@@ -43,8 +44,9 @@ def ptrace(request: int, pid: int, address: int = 0, data: int | ctypes.Array[ct
 class Tracer:
     """Follows a tree of processes from one stop to the next."""
 
-    def __init__(self, at: int, calls: str) -> None:
+    def __init__(self, at: int, calls: str, hold_s: float) -> None:
         self.at = at
+        self.hold_s = hold_s
         names = NUMBERS[os.uname().machine]
         self.names = None if calls == "all" else {n: name for n, name in names.items() if name in calls.split(",")}
         self.stops: list[str] = []
@@ -110,6 +112,7 @@ class Tracer:
                 self.program = file.read().replace(b"\0", b" ").decode(errors="replace")[-60:]
             os.kill(pid, signal.SIGKILL)
             self.killed = pid
+            time.sleep(self.hold_s)
 
     def _let_go(self, first: int) -> int:
         """Detach from everybody who is left, as they stop, and wait for the first process."""
@@ -141,7 +144,8 @@ def _tracer_of(pid: str) -> int:
 
 
 def main() -> None:
-    tracer = Tracer(int(sys.argv[1]), sys.argv[2])
+    at, _, hold_s = sys.argv[1].partition(":")
+    tracer = Tracer(int(at), sys.argv[2], float(hold_s or 0))
     code = tracer.run(sys.argv[3:])
     report = {"stops": tracer.stops, "killed": tracer.killed, "program": tracer.program, "code": code}
     sys.stderr.write(json.dumps(report) + "\n")

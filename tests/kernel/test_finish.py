@@ -218,6 +218,26 @@ def test_parent_death_signal_is_set() -> None:
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_parent_that_died_before_the_signal_was_set_is_noticed(alive: bool) -> None:
+    channel, child_channel = _sys.socketpair(c.SOCK_SEQPACKET)
+    reader, writer = os.pipe()
+    pid, pidfd = _sys.clone3(0)
+    if pid == 0:
+        os.close(channel)
+        os.read(reader, 1)
+        _sys.finish([b"sh", b"-c", b"exit 7"], [b"A=b"], [b"/bin/sh"], (), child_channel, None, 0, signal.SIGKILL)
+    os.close(child_channel)
+    if not alive:
+        os.close(channel)
+    os.write(writer, b"x")
+    ended = _sys.waitid_pidfd(pidfd, c.WEXITED)
+    for fd in (reader, writer, pidfd, *((channel,) if alive else ())):
+        os.close(fd)
+    assert ended is not None
+    assert ended[2] == (7 if alive else 126)
+
+
 def test_listener_of_a_notifying_filter_arrives_although_sending_is_forbidden(exit_42: Path) -> None:
     seen: list[str] = []
 

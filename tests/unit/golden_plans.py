@@ -85,7 +85,7 @@ def options_of(words: str) -> RunOptions:
 def surroundings(options: RunOptions, host: Host) -> Surroundings:
     """Return what ``gather`` would find on the imagined host."""
     modes = namespaces.joined_modes(options)
-    peer = Peer(PEER, 4711, "other", f"{STATE}/{PEER}", {"kind": USERNS_AUTO}, {})
+    peer = Peer(PEER, 4711, 99, "other", f"{STATE}/{PEER}", {"kind": USERNS_AUTO}, {})
     return Surroundings(
         id=ID,
         name="kind_lion",

@@ -37,7 +37,7 @@ AROUND = Surroundings(
     resolv_conf="search example\nnameserver 192.0.2.53\n",
 )
 AUTO = {"kind": "auto", "uid_map": [{"container_id": 0, "host_id": 600000, "size": 65536}]}
-PEER = Peer("f" * 64, 4321, "peer", "/state/containers/" + "f" * 64, AUTO, {})
+PEER = Peer("f" * 64, 4321, 99, "peer", "/state/containers/" + "f" * 64, AUTO, {})
 
 
 def prepared(around: dict[str, Any] | None = None, **raw: Any) -> Prepared:
