@@ -146,9 +146,14 @@ def _update(settings: Settings, parsed: Parsed) -> int:
     limits = parse_limit_options(parsed.values)
     if limits == Limits():
         raise UsageError("no limit is given", hint="for example --memory 64m; see --help")
+    from pycontain.cli.running import in_options
     from pycontain.engine import updating
 
-    return each(settings, parsed.rest, lambda reference: updating.update(settings, reference, limits))
+    return each(
+        settings,
+        parsed.rest,
+        lambda reference: in_options(lambda: updating.update(settings, reference, limits), parsed),
+    )
 
 
 VERBS = {

@@ -107,7 +107,8 @@ def _report(error: BaseException, place: _Place) -> int:
         return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
     debug = place.values.get("log_level") == "debug"
     if isinstance(error, PycontainError):
-        message, hint, code = str(error), error.hint, error.exit_code
+        message, code = str(error), error.exit_code
+        hint = error.hint or _help_of(message, place)
     else:
         message = f"internal error: {type(error).__name__}: {error}"
         hint = "" if debug else "details: pycontain --log-level debug …; please report this"
@@ -117,6 +118,18 @@ def _report(error: BaseException, place: _Place) -> int:
     prefix = f"pycontain: {place.command}" if place.command else "pycontain"
     Messages(prefix, "error", place.values.get("log_format", "text")).error(message, hint)
     return code
+
+
+def _help_of(message: str, place: _Place) -> str:
+    """Return what the help page says of the option that a message begins with, or where the help page is."""
+    if not place.command:
+        return "see pycontain --help"
+    if COMMANDS[place.command].table:
+        name = message.partition(":")[0].partition(" ")[0]
+        for option in find(place.command).options:
+            if name in option.names:
+                return f"{name} {option.metavar}: {option.help}"
+    return f"see pycontain {place.command} --help"
 
 
 def _write_traceback(error: BaseException) -> None:

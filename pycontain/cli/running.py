@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from pycontain.cli.runoptions import CREATE_OPTIONS, EXEC_OPTIONS, RUN_OPTIONS
 from pycontain.cli.verbs import ROOT, Verb
 from pycontain.engine.options import exec_options, run_options
+from pycontain.errors import HostError, SpecError, StageError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     from pycontain.cli.table import Parsed
+    from pycontain.engine.options import RunOptions
     from pycontain.runtime.settings import Settings
+
+    _T = TypeVar("_T")
 
 
 def _root_and_command(parsed: Parsed) -> dict[str, object]:
@@ -22,17 +30,54 @@ def _root_and_command(parsed: Parsed) -> dict[str, object]:
     return {**parsed.values, "rootfs": rootfs, "command": tuple(command)}
 
 
+def _options(parsed: Parsed, **more: object) -> RunOptions:
+    options = run_options({**_root_and_command(parsed), **more}, environ())
+    _require_open(options.preserve_fds)
+    return options
+
+
+def _require_open(count: int) -> None:
+    """Check that the caller has opened the descriptors to be passed: otherwise ones of our own would stand there.
+
+    Raises:
+        UsageError: names the first that is missing.
+    """
+    for fd in range(3, 3 + count):
+        try:
+            inherited = not fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+        except OSError:
+            inherited = False
+        if not inherited:
+            hint = f"open it before, as in: pycontain run --preserve-fds {count} … {fd}<FILE"
+            raise UsageError(f"--preserve-fds: {count}: descriptor {fd} is not open", hint=hint)
+
+
+def in_options(action: Callable[[], _T], parsed: Parsed) -> _T:
+    """Do something with a container that options describe.
+
+    Raises:
+        PycontainError: what failed, in the words of the options.
+    """
+    try:
+        return action()
+    except (SpecError, HostError, StageError) as error:
+        from pycontain.engine.optionwords import reworded
+
+        raise reworded(error, parsed.values) from error
+
+
 def _run(settings: Settings, parsed: Parsed) -> int:
     from pycontain.engine import spawn
 
-    return spawn.run(settings, run_options(_root_and_command(parsed), environ()))
+    options = _options(parsed)
+    return in_options(lambda: spawn.run(settings, options), parsed)
 
 
 def _create(settings: Settings, parsed: Parsed) -> int:
     from pycontain.engine import spawn
 
-    options = run_options(_root_and_command(parsed), environ())
-    container_id = spawn.create(settings, options)
+    options = _options(parsed)
+    container_id = in_options(lambda: spawn.create(settings, options), parsed)
     if container_id:
         os.write(1, f"{container_id}\n".encode())
     return 0
@@ -41,8 +86,8 @@ def _create(settings: Settings, parsed: Parsed) -> int:
 def _explain(settings: Settings, parsed: Parsed) -> int:
     from pycontain.engine import spawn
 
-    raw = {**_root_and_command(parsed), "explain": True}
-    return spawn.run(settings, run_options(raw, environ()))
+    options = _options(parsed, explain=True)
+    return in_options(lambda: spawn.run(settings, options), parsed)
 
 
 def _exec(settings: Settings, parsed: Parsed) -> int:
@@ -52,7 +97,8 @@ def _exec(settings: Settings, parsed: Parsed) -> int:
     if command[:1] == ["--"]:
         del command[0]
     raw = {**parsed.values, "container": container, "command": tuple(command)}
-    return entering.execute(settings, exec_options(raw, environ()))
+    options = exec_options(raw, environ())
+    return in_options(lambda: entering.execute(settings, options), parsed)
 
 
 def environ() -> dict[str, str]:

@@ -8,6 +8,8 @@ from pycontain.errors import UsageError
 from pycontain.record import Record
 
 _DEVICE_HINT = "the form is HOST[:CONTAINER][:rwm], for example --device /dev/fuse or /dev/sda:/dev/xvda:r"
+# what the container has of its own in /dev: config-linux.md#default-filesystems, and the links into /proc
+_OWN_NAMES = frozenset(("pts", "ptmx", "shm", "mqueue", "fd", "stdin", "stdout", "stderr"))
 
 
 class DeviceArg(Record):
@@ -53,7 +55,22 @@ def parse_device(text: str) -> DeviceArg:
     for path in (source, destination):
         if not path.startswith("/"):
             raise UsageError(f"--device: {text!r}: path {path!r} is not absolute", hint=_DEVICE_HINT)
-    return DeviceArg(os.path.normpath(source), os.path.normpath(destination), access)
+    place = "/" + os.path.normpath(destination).lstrip("/")
+    if os.path.normpath(source) != "/dev" or place != "/dev":
+        _check_place(text, place)
+    return DeviceArg(os.path.normpath(source), place, access)
+
+
+def _check_place(text: str, place: str) -> None:
+    """Refuse a place where no device can be made.
+
+    Raises:
+        UsageError: it is not below /dev, or the container has something of its own there.
+    """
+    if not place.startswith("/dev/"):
+        raise UsageError(f"--device: {text!r}: {place!r} is not below /dev", hint=_DEVICE_HINT)
+    if place.split("/")[2] in _OWN_NAMES:
+        raise UsageError(f"--device: {text!r}: {place} is the container's own", hint="choose another name below /dev")
 
 
 def parse_device_rule(text: str) -> DeviceRule:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import _signal
 import os
 import select
-import time
 
+from pycontain.engine.deadline import Deadline
 from pycontain.engine.making import Making
 from pycontain.engine.stdio import Streams
 from pycontain.kernel import _sys
@@ -61,14 +61,17 @@ def run(settings: Settings, options: RunOptions, say: Callable[[str], None]) -> 
             create.abandon(created)
             raise
         making.lock.unlock()
-        exit_code, signal = attend(created, streams, timeout_s=options.timeout_s)
+        deadline = Deadline(options.timeout_s)
+        exit_code, signal = attend(created, streams, deadline)
         _on_interrupts(_signal.SIG_IGN)  # what is left is to clear up, at once
         oom = making.assembly.cgroup.oom_kills() > baseline
         making.lock.relock()
         if options.pidfile:
             _unlink(options.pidfile)
         remove.undo(making.entry)
-    if signal and oom:
+    if deadline.passed:
+        say(deadline.note())
+    elif signal and oom:
         say(OOM_NOTE)
     return exit_code
 
@@ -83,27 +86,24 @@ def start(created: Created, process: ProcessPlan) -> None:
     create.start(created, process)
 
 
-def attend(created: Created, streams: Streams, *, timeout_s: float = 0) -> tuple[int, int]:
-    """Forward signals and copy what goes through pipes until a process ends; return exit code and signal.
-
-    It is killed when its time is over (0: never).
-    """
+def attend(created: Created, streams: Streams, deadline: Deadline | None = None) -> tuple[int, int]:
+    """Forward signals and copy what goes through pipes until a process ends; return exit code and signal."""
+    deadline = deadline or Deadline()
     if streams.ours is not None:
         # a terminal, file or socket: copying needs some modules more
         from pycontain.engine import terminal
 
         forward = forwarder(created.pidfd)
-        terminal.relay_pipes(created.pidfd, *streams.ours, forward=forward, blocked=FORWARDED, timeout_s=timeout_s)
+        terminal.relay_pipes(created.pidfd, *streams.ours, forward=forward, blocked=FORWARDED, deadline=deadline)
         return create.wait(created)
     forwarded = _forward(created.pidfd)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, FORWARDED)
-    deadline = time.monotonic() + timeout_s if timeout_s else None
+    send = forwarder(created.pidfd)
     poll = select.poll()
     poll.register(created.pidfd, select.POLLIN)
     try:
-        while not poll.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000):
-            _sys.pidfd_send_signal(created.pidfd, _signal.SIGKILL, 0)
-            deadline = None
+        while not poll.poll(None if (left := deadline.left_s()) is None else left * 1000):
+            deadline.check(send)
     finally:
         for number, handler in forwarded.items():
             _signal.signal(number, handler)

@@ -185,10 +185,13 @@ def _check_ids(options: RunOptions, around: Surroundings, userns: str | tuple[in
     size = userns[2] if isinstance(userns, tuple) else _IDS_OF_AUTO
     if userns in (namespaces.HOST, USERNS_CONTAINER, namespaces.USERNS_KEEP_ID):
         return
-    for number in (around.identity.uid, *around.identity.additional_gids):
+    identity = around.identity
+    added = set(options.group_add)
+    for number in (identity.uid, *identity.additional_gids):
         if number >= size:
             hint = f"ids inside are 0 to {size - 1}; --userns UID:GID:SIZE gives more, --userns host all"
-            raise UsageError(f"--user: id {number} is outside the container's user namespace", hint=hint)
+            option = "--group-add" if str(number) in added and number not in (identity.uid, identity.gid) else "--user"
+            raise UsageError(f"{option}: id {number} is outside the container's user namespace", hint=hint)
 
 
 def _hostname(options: RunOptions, around: Surroundings) -> str:
@@ -247,7 +250,8 @@ def _process(options: RunOptions, around: Surroundings, hostname: str, userns: s
         capabilities=Capabilities(bounding=names, effective=names, permitted=names),
         rlimits=tuple(Rlimit(f"RLIMIT_{one.name.upper()}", one.soft, one.hard) for one in options.ulimits),
         no_new_privileges=nnp,
-        apparmor_profile=chosen.apparmor or None,
+        # without AppArmor everything is unconfined already
+        apparmor_profile=(chosen.apparmor if around.apparmor else "") or None,
         selinux_label=_label(options, "user", "role", "type", "level"),
         oom_score_adj=options.oom_score_adj,
     )

@@ -183,6 +183,8 @@ def parse_ulimit(text: str) -> Ulimit:
         raise UsageError(f"--ulimit: {name!r} is not the name of a limit", hint=hint)
     soft = _rlimit_value(text, soft_text)
     hard = _rlimit_value(text, hard_text) if colon else soft
+    if name == "cpu" and 0 in (soft, hard):
+        raise UsageError(f"--ulimit: {text!r}: the kernel would kill it at once", hint="the least is 1 second: cpu=1")
     if soft > hard:
         raise UsageError(f"--ulimit: {text!r}: the soft limit is above the hard limit", hint=hint)
     return Ulimit(name, soft, hard)

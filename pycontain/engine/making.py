@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 from pycontain.engine import assembly, generate, names
@@ -67,6 +68,9 @@ class Making:
         cidfile, pidfile = self.options.cidfile, self.options.pidfile
         if cidfile and os.path.lexists(cidfile):
             raise UsageError(f"--cidfile: {cidfile}: exists already", hint="remove it or choose another path")
+        if pidfile and os.path.lexists(pidfile) and not stat.S_ISREG(os.lstat(pidfile).st_mode):
+            # it would be replaced by a file, /dev/null for one
+            raise UsageError(f"--pidfile: {pidfile}: is not a regular file", hint="choose another path")
         for option, path in (("--cidfile", cidfile), ("--pidfile", pidfile)):
             if path and not os.path.isdir(os.path.dirname(path) or "."):
                 raise UsageError(f"{option}: {path}: its directory does not exist", hint="make it first")
@@ -130,19 +134,24 @@ class Making:
             started_ns=time.time_ns() if status == state.RUNNING else 0,
         )
         self.entry.save(saved)
-        for path, text in ((self.options.cidfile, prepared.id), (self.options.pidfile, f"{created.pid}\n")):
+        options = self.options
+        for option, path, text in (
+            ("--cidfile", options.cidfile, prepared.id),
+            ("--pidfile", options.pidfile, f"{created.pid}\n"),
+        ):
             if path:
-                self._write_user_file(path, text)
+                self._write_user_file(option, path, text)
         return saved
 
-    def _write_user_file(self, path: str, text: str) -> None:
+    def _write_user_file(self, option: str, path: str, text: str) -> None:
         temporary = f"{path}.{os.getpid()}"
         try:
             with open(temporary, "w", encoding="utf-8") as file:
                 file.write(text)
             os.rename(temporary, path)
         except OSError as error:
-            raise UsageError(f"{path}: {(error.strerror or '').lower()}", hint="choose another path") from error
+            cause = (error.strerror or "").lower()
+            raise UsageError(f"{option}: {path}: {cause}", hint="choose another path") from error
         self._written.append(path)
 
     @property

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain.runtime.settings import Settings
 
+_LONG_WORD, _LONG_LINE = 256, 1000
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -36,6 +37,8 @@ class Messages(Record):
             return
         # one line whatever the text holds: names come from the command line and from root file systems
         line = f"{self.prefix}: {printable(text)}"
+        if self.form == "text":
+            line, hint = shortened(line), shortened(hint)
         if self.form == "json":
             stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             line = lean_json.dumps({"level": level, "time": stamp, "msg": line, "hint": hint}, surrogates=True)
@@ -59,3 +62,12 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def shortened(text: str) -> str:
+    """Return the text with very long words cut in the middle, and itself cut at the end: a line is to be read."""
+    if len(text) <= _LONG_WORD:
+        return text
+    words = (word if len(word) <= _LONG_WORD else f"{word[:80]}…{word[-40:]}" for word in text.split(" "))
+    line = " ".join(words)
+    return line if len(line) <= _LONG_LINE else f"{line[:_LONG_LINE]}…"

@@ -12,6 +12,7 @@ import stat
 from pycontain.engine import mountargs, namespaces, netfiles, rootfiles, tracers, users
 from pycontain.engine.hostroot import system_mounts, top_level
 from pycontain.engine.names import new_id
+from pycontain.engine.sizes import CPU_PERIOD_US
 from pycontain.engine.users import Identity
 from pycontain.errors import HostError, UsageError, WrongState
 from pycontain.kernel import _sys
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pycontain.engine.deviceargs import DeviceArg
+    from pycontain.engine.limits import Limits
     from pycontain.engine.options import RunOptions
     from pycontain.runtime.settings import Settings
 
@@ -95,6 +97,11 @@ def gather(settings: Settings, options: RunOptions, container_id: str, name: str
     for mount in options.mounts:
         if mount.kind == mountargs.BIND:
             _check_source(mount.source)
+    for included in options.host_include:
+        if not os.path.lexists(included):
+            raise UsageError(
+                f"--host-include: {included}: no such file or directory", hint="for example /home/me/project"
+            )
     limits = options.limits
     return Surroundings(
         id=container_id,
@@ -107,11 +114,8 @@ def gather(settings: Settings, options: RunOptions, container_id: str, name: str
         hostname=os.uname().nodename,
         hosts=netfiles.read_host_file("/etc/hosts") if options.network == namespaces.HOST else "",
         resolv_conf=netfiles.read_host_file("/etc/resolv.conf") if options.network == namespaces.HOST else "",
-        devices=tuple(_all_devices() if options.privileged else _devices(options.devices)),
-        numbers={
-            one.path: device_number(one.path)
-            for one in (*limits.read_bps, *limits.write_bps, *limits.read_iops, *limits.write_iops)
-        },
+        devices=tuple(_all_devices()) if options.privileged else _different(_devices(options.devices)),
+        numbers=device_numbers(limits),
         volume_names=tuple(one.source or new_id() for one in options.mounts if one.kind == mountargs.VOLUME),
         thermal=_thermal_paths(),
         mqueue=os.path.isdir("/dev/mqueue"),
@@ -181,8 +185,15 @@ def _check_cpus(options: RunOptions) -> None:
         UsageError: names the number.
     """
     quota, period, count = options.limits.cpu_quota_us, options.limits.cpu_period_us, os.cpu_count() or 1
-    if quota is not None and quota > count * (period or 100_000):
+    most = count * (period or CPU_PERIOD_US)
+    if quota is None or quota <= most:
+        return
+    if period == CPU_PERIOD_US:
         raise UsageError(f"--cpus: this machine has {count} CPUs only", hint=f"a number from 0.01 to {count}")
+    raise UsageError(
+        f"--cpu-quota: {quota} is more than the {count} CPUs of this machine have in a period",
+        hint=f"at most {most} microseconds",
+    )
 
 
 def _check_source(path: str) -> None:
@@ -225,17 +236,32 @@ def _devices(wanted: tuple[DeviceArg, ...]) -> Iterator[tuple[Device, str]]:
                 continue
             if not os.path.isdir(one.source):
                 raise UsageError(f"--device: {one.source}: not a device", hint="bind a file or directory with -v")
-            names = sorted(os.listdir(one.source))
+            inner = list(_all_devices(one.source))
         except OSError as error:
-            raise UsageError(f"--device: {one.source}: {(error.strerror or '').lower()}") from error
-        for name in names:
-            inner = _device(f"{one.source}/{name}", f"{one.destination}/{name}")
-            if inner is not None:
-                yield inner, one.access
+            cause = (error.strerror or "").lower()
+            raise UsageError(f"--device: {one.source}: {cause}", hint="list them: ls -l /dev") from error
+        for found, _access in inner:
+            yield found.replace(path=one.destination + found.path[len(one.source) :]), one.access
+
+
+def _different(devices: Iterator[tuple[Device, str]]) -> tuple[tuple[Device, str], ...]:
+    """Return the devices.
+
+    Raises:
+        UsageError: two are to be at one place.
+    """
+    found: dict[str, tuple[Device, str]] = {}
+    for device, access in devices:
+        if device.path in found:
+            raise UsageError(
+                f"--device: two devices at {device.path}", hint="choose another place: --device HOST:PLACE"
+            )
+        found[device.path] = device, access
+    return tuple(found.values())
 
 
 def _all_devices(directory: str = "/dev") -> Iterator[tuple[Device, str]]:
-    """Yield every device node of the host, for ``--privileged``."""
+    """Yield every device node below a directory of the host, for ``--privileged`` and a directory of ``--device``."""
     with os.scandir(directory) as entries:
         names = sorted((entry.name, entry.is_dir(follow_symlinks=False), entry.is_symlink()) for entry in entries)
     for name, is_directory, is_link in names:
@@ -253,18 +279,32 @@ def _all_devices(directory: str = "/dev") -> Iterator[tuple[Device, str]]:
             yield device, "rwm"
 
 
-def device_number(path: str) -> tuple[int, int]:
-    """Return (major, minor) of a block device.
+def device_numbers(limits: Limits) -> dict[str, tuple[int, int]]:
+    """Return (major, minor) of each device with a rate limit, by path.
 
     Raises:
-        UsageError: it is none.
+        UsageError: one is no block device.
     """
+    found = {}
+    for option, rates in (
+        ("--device-read-bps", limits.read_bps),
+        ("--device-write-bps", limits.write_bps),
+        ("--device-read-iops", limits.read_iops),
+        ("--device-write-iops", limits.write_iops),
+    ):
+        for rate in rates:
+            found[rate.path] = _device_number(option, rate.path)
+    return found
+
+
+def _device_number(option: str, path: str) -> tuple[int, int]:
+    hint = "list block devices: lsblk"
     try:
         device = _device(path, path)
     except OSError as error:
-        raise UsageError(f"rate limit of {path}: {(error.strerror or '').lower()}") from error
+        raise UsageError(f"{option}: {path}: {(error.strerror or '').lower()}", hint=hint) from error
     if device is None or device.type != "b" or device.major is None or device.minor is None:
-        raise UsageError(f"rate limit of {path}: not a block device", hint="list them: lsblk")
+        raise UsageError(f"{option}: {path}: not a block device", hint=hint)
     return device.major, device.minor
 
 

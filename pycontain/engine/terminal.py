@@ -13,6 +13,7 @@ import select
 import termios
 import time
 
+from pycontain.engine.deadline import Deadline
 from pycontain.errors import UsageError
 from pycontain.kernel import _sys
 
@@ -230,39 +231,37 @@ def relay(
     resized: Callable[[], None] | None = None,
     terminal: RawTerminal | None = None,
     blocked: tuple[int, ...] = (),
-    timeout_s: float = 0,
+    deadline: Deadline | None = None,
 ) -> bool:
     """Copy until the process of ``pidfd`` has ended and its output is read; return False when the user detached.
 
     ``forward`` gets each signal that is meant for the container, ``resized`` is called first and after SIGWINCH.
     ``terminal`` is the user's, raw already. Without flows this forwards signals and waits. Signals that the caller has
-    ``blocked`` are let in as soon as they are caught. The process is killed after ``timeout_s`` (0: never).
+    ``blocked`` are let in as soon as they are caught. At ``deadline`` the process is killed.
     """
-    deadline = 0.0
-    kill_at = time.monotonic() + timeout_s if timeout_s else 0.0
+    drained = 0.0  # when the last of its output must have come
+    deadline = deadline or Deadline()
     with Signals(session_signals(terminal)) as signals:
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, blocked)
         if resized is not None:
             resized()
         while True:
             active = [flow for flow in flows if not flow.over]
-            if deadline and (not active or time.monotonic() > deadline):
+            if drained and (not active or time.monotonic() > drained):
                 return True
-            events = {signals.fd: select.POLLIN} if deadline else {signals.fd: select.POLLIN, pidfd: select.POLLIN}
+            events = {signals.fd: select.POLLIN} if drained else {signals.fd: select.POLLIN, pidfd: select.POLLIN}
             for fd, event in (flow.wants() for flow in active):
                 events[fd] = events.get(fd, 0) | event
-            if kill_at and time.monotonic() >= kill_at:
-                forward(_signal.SIGKILL)
-                kill_at = 0.0
-            ready = _poll(events, _QUIET_S if deadline else max(0.0, kill_at - time.monotonic()) if kill_at else None)
-            if deadline and not ready:
+            deadline.check(forward)
+            ready = _poll(events, _QUIET_S if drained else deadline.left_s())
+            if drained and not ready:
                 return True  # somebody else holds the other end, and is silent
             if not _advance(active, ready):
                 return False
             if ready.get(signals.fd):
                 handle_signals(signals.read(), forward=forward, resized=resized, terminal=terminal)
-            if not deadline and ready.get(pidfd):
-                deadline = time.monotonic() + DRAIN_S
+            if not drained and ready.get(pidfd):
+                drained = time.monotonic() + DRAIN_S
                 for flow in flows:
                     if not flow.outward:
                         flow.end()
@@ -338,7 +337,7 @@ def relay_pipes(
     *,
     forward: Callable[[int], None],
     blocked: tuple[int, ...] = (),
-    timeout_s: float = 0,
+    deadline: Deadline | None = None,
 ) -> None:
     """Join a process's pipes, which are ours and get closed, to our own standard streams; see :func:`relay`.
 
@@ -348,7 +347,7 @@ def relay_pipes(
     if stdin >= 0:
         os.set_blocking(stdin, False)
         flows.append(Flow(0, stdin, outward=False, owned=True))
-    relay(pidfd, tuple(flows), forward=forward, blocked=blocked, timeout_s=timeout_s)
+    relay(pidfd, tuple(flows), forward=forward, blocked=blocked, deadline=deadline)
     for flow in flows:
         flow.end()
 

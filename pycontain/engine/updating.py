@@ -8,7 +8,7 @@ from pycontain.cgroups.update import update as update_cgroup
 from pycontain.engine import config, waiting
 from pycontain.engine.lifecycle import look
 from pycontain.engine.resources import linux_resources
-from pycontain.engine.surroundings import device_number
+from pycontain.engine.surroundings import device_numbers
 from pycontain.errors import HostError, WrongState
 from pycontain.record import Record
 from pycontain.runtime.state import CREATING, STOPPED
@@ -52,8 +52,7 @@ def _given(limits: Limits, state: State) -> LinuxResources:
     swap = state.options.get("limits", {}).get("memory_swap")
     if limits.memory is not None and limits.memory_swap is None and swap is not None:
         limits = limits.replace(memory_swap=swap)
-    rates = (*limits.read_bps, *limits.write_bps, *limits.read_iops, *limits.write_iops)
-    return linux_resources(limits, {one.path: device_number(one.path) for one in rates})
+    return linux_resources(limits, device_numbers(limits))
 
 
 def _merged(old: _R, new: _R) -> _R:

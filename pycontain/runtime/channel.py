@@ -105,7 +105,8 @@ class Channel:
         try:
             data, fds, _flags = _sys.recvmsg(self.fd, MAX_MESSAGE, MAX_FDS)
         except ConnectionResetError:
-            data, fds = END, ()  # it died before it read all that was sent
+            # It died before it read all that was sent, which is told once and before what it said: its reason.
+            data, fds, _flags = _sys.recvmsg(self.fd, MAX_MESSAGE, MAX_FDS)
         got = data[:1]
         fields = decode(data)
         if got == FAILED:

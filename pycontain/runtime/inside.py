@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -149,7 +150,9 @@ def _attach(inside: Inside, op: Attach) -> None:
         target = rootpath.make_mount_point(inside.root, op.target, directory=directory, links=links)
     except OSError as error:
         raise SpecError(
-            op.spec_path, f"the mount point {op.target} cannot be used in this root: {error.strerror}"
+            op.spec_path,
+            f"the mount point {op.target} cannot be used in this root: {(error.strerror or '').lower()}",
+            hint="it is made where it is missing, but not below a read-only or kernel's own file system",
         ) from error
     if stat.S_ISDIR(os.fstat(target).st_mode) != directory:
         raise SpecError(
@@ -232,18 +235,34 @@ def _readonly_mount(inside: Inside, op: ReadonlyMount) -> None:
     os.close(target)
 
 
+_SYSCTL_HINTS = {
+    errno.EINVAL: "the kernel does not take this value: compare the host's, sysctl KEY",
+    errno.ENOENT: "a namespace of this kernel has no such setting: look below /proc/sys in a container",
+    errno.EISDIR: "that is a directory of settings: ls /proc/sys",
+    errno.EACCES: "in a namespace it can only be read",
+    errno.EPERM: "in a namespace it can only be read",
+}
+
+
 @_applies(Sysctl)
 def _sysctl(inside: Inside, op: Sysctl) -> None:
     path = "sys/" + op.key.replace(".", "/")
     resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
-    fd = _sys.openat2(inside.procfs, path, os.O_WRONLY | os.O_CLOEXEC, 0, resolve)
     try:
-        os.write(fd, op.value.encode())
+        fd = _sys.openat2(inside.procfs, path, os.O_WRONLY | os.O_CLOEXEC, 0, resolve)
+        try:
+            os.write(fd, op.value.encode())
+        finally:
+            os.close(fd)
     except OSError as error:
-        error.filename = f"write {op.value!r} to {op.key}"
-        raise
-    finally:
-        os.close(fd)
+        raise StageError(
+            f"{op.describe()}: {(error.strerror or '').lower()}",
+            stage="init",
+            op="Sysctl",
+            spec_path=op.spec_path,
+            errno=error.errno or 0,
+            hint=_SYSCTL_HINTS.get(error.errno or 0, ""),
+        ) from error
 
 
 @_applies(PivotRoot)

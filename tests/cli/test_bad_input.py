@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 from harness.cli import Cli, describe
+
+from pycontain.cli.runoptions import RUN_OPTIONS
+from pycontain.cli.table import FLAG
 
 #: (words after ``run``, what the message must hold); ROOT stands for a root file system.
 RUN = [
@@ -38,7 +43,7 @@ RUN = [
     (["--device-write-iops", "/dev/sda", "ROOT", "true"], "'/dev/sda'"),
     (["--ulimit", "nofil=1", "ROOT", "true"], "'nofil'"),
     (["--device", "/no/such", "ROOT", "true"], "/no/such"),
-    (["--device", "/etc", "--device", "/etc/passwd", "ROOT", "true"], "/etc/passwd"),
+    (["--device", "/etc:/dev/etc", "--device", "/etc/passwd:/dev/x", "ROOT", "true"], "/etc/passwd"),
     (["--device-cgroup-rule", "c 1", "ROOT", "true"], "'c 1'"),
     (["-v", "/no/such:/x", "ROOT", "true"], "/no/such"),
     (["-v", "/tmp:x", "ROOT", "true"], "'x'"),
@@ -86,7 +91,57 @@ RUN = [
     (["--writable", "--read-only", "ROOT", "true"], "--writable"),
     (["--rm=perhaps", "ROOT", "true"], "'perhaps'"),
     (["--privileged=", "ROOT", "true"], "--privileged"),
+    (["-w", "/etc/passwd", "ROOT", "true"], "--workdir: /etc/passwd"),
+    (["-w", "/" + "x" * 300, "ROOT", "true"], "--workdir: /x"),
+    (["-u", "0:65536", "ROOT", "true"], "--user: id 65536"),
+    (["--group-add", "65536", "ROOT", "true"], "--group-add: id 65536"),
+    (["--ulimit", "cpu=0", "ROOT", "true"], "--ulimit: 'cpu=0'"),
+    (["--ulimit", "nofile=999999999999", "ROOT", "true"], "--ulimit: RLIMIT_NOFILE 999999999999"),
+    (["-m", "1", "ROOT", "true"], "--memory: "),
+    (["--cpu-quota", "9223372036854775807", "ROOT", "true"], "--cpu-quota: 9223372036854775807"),
+    (["--cpuset-cpus", "0-1000", "ROOT", "true"], "--cpuset-cpus: "),
+    (["--cpuset-cpus", "99999", "ROOT", "true"], "--cpuset-cpus: '99999'"),
+    (["--cpuset-mems", "63", "ROOT", "true"], "--cpuset-mems: "),
+    (["--device-read-bps", "/dev/no-such:1m", "ROOT", "true"], "--device-read-bps: /dev/no-such"),
+    (["--device-write-iops", "/dev/null:1", "ROOT", "true"], "--device-write-iops: /dev/null"),
+    (["--device", "/dev/null:/", "ROOT", "true"], "--device: '/dev/null:/'"),
+    (["--device", "/dev/null:/x", "ROOT", "true"], "is not below /dev"),
+    (["--device", "/dev/null:/dev/ptmx", "ROOT", "true"], "/dev/ptmx is the container's own"),
+    (["--device", "/dev/null:/dev/shm", "ROOT", "true"], "/dev/shm is the container's own"),
+    (["--device", "/dev/null:/dev/zero", "--device", "/dev/full:/dev/zero", "ROOT", "true"], "--device: "),
+    (["--device-cgroup-rule", "c 99999:1 r", "ROOT", "true"], "--device-cgroup-rule: "),
+    (["--device-cgroup-rule", "a 1:1 rwm", "ROOT", "true"], "--device-cgroup-rule: "),
+    (["-v", "/tmp:/bin/busybox", "ROOT", "true"], "--volume: /bin/busybox is not a directory"),
+    (["-v", "/etc/passwd:/bin", "ROOT", "true"], "--volume: /bin is a directory"),
+    (["-v", "/tmp:/sys/x", "ROOT", "true"], "--volume: the mount point /sys/x"),
+    (["-v", "/tmp:/" + "x" * 5000, "ROOT", "true"], "--volume: the mount point /x"),
+    (["--mount", "type=bind,src=/tmp,dst=/proc/x", "ROOT", "true"], "--mount: the mount point /proc/x"),
+    (["--tmpfs", "/bin/busybox", "ROOT", "true"], "--tmpfs: /bin/busybox is not a directory"),
+    (["--tmpfs", "/x:gid=70000", "ROOT", "true"], "--tmpfs: mount at /x"),
+    (["--tmpfs", "/x:mode=999", "ROOT", "true"], "'999'"),
+    (["--sysctl", "net.ipv4.ip_forward=abc", "ROOT", "true"], "--sysctl: set sysctl net.ipv4.ip_forward"),
+    (["--sysctl", "kernel.shmmax=-1", "ROOT", "true"], "--sysctl: set sysctl kernel.shmmax"),
+    (["--sysctl", "net.=1", "ROOT", "true"], "--sysctl: set sysctl net."),
+    (["--sysctl", "net.ipv4.conf=1", "ROOT", "true"], "is a directory"),
+    (["--time-offset", "monotonic=-99999d", "ROOT", "true"], "--time-offset: "),
+    (["--security-opt", "seccomp=/etc/passwd", "ROOT", "true"], "--security-opt seccomp=/etc/passwd"),
+    (["--security-opt", "no-new-privileges=perhaps", "ROOT", "true"], "'perhaps'"),
+    (["--host-include", "/no/such", "@host", "true"], "--host-include: /no/such"),
+    (["--hostname", "x" * 65, "ROOT", "true"], "--hostname"),
+    (["--pidfile", "/tmp", "ROOT", "true"], "--pidfile: /tmp: is not a regular file"),
+    (["--cidfile", "/tmp/" + "x" * 300, "ROOT", "true"], "--cidfile: /tmp/x"),
+    (["--preserve-fds", "1024", "ROOT", "true"], "--preserve-fds: 1024: descriptor"),
 ]  # fmt: skip
+
+#: words that no user has written: paths of the configuration, calls of the kernel
+INTERNAL = re.compile(
+    r"\b(linux|process|mounts|resources|memory|cpu|pids|blockIO)(\[\d+\])?\.[a-z]"
+    r"|\[\d+\]|openat2|internal error|Traceback"
+)
+#: values that make little sense anywhere
+ODD = ["", "-1", "1e9", "9" * 23, "a\nb\x1b[31m", "x" * 5000, ":", "=", "/", ".."]
+#: options that take nearly any text, or write a file of that name
+ANY_TEXT = {"--entrypoint", "--cidfile", "--pidfile"}
 
 #: whole command lines
 OTHERS = [
@@ -119,8 +174,11 @@ def complaint(cli: Cli, *words: str) -> str:
     assert done.returncode == 125, describe(done)
     assert done.stdout == "", describe(done)
     assert lines[0].startswith("pycontain: "), describe(done)
-    assert len(lines) == 1 or (len(lines) == 2 and lines[1].startswith("hint: ")), describe(done)
+    assert len(lines) == 2, describe(done)
+    assert lines[1].startswith("hint: "), describe(done)
     assert not lines[0].endswith("."), describe(done)
+    assert not INTERNAL.search(done.stderr), describe(done)
+    assert max(map(len, lines)) <= 1001, describe(done)
     assert cli.containers() == []
     return str(lines[0])
 
@@ -144,6 +202,60 @@ def test_env_file(pycontain: Cli, busybox: Path, tmp_path: Path, content: bytes,
     file = tmp_path / "env"
     file.write_bytes(content)
     assert f"{file}:{line}: " in complaint(pycontain, "run", "--env-file", str(file), str(busybox), "true")
+
+
+VALUED = [one.names[0] for one in RUN_OPTIONS if one.kind != FLAG and one.names[0] not in ANY_TEXT]
+
+
+@pytest.mark.parametrize("option", VALUED)
+def test_odd_values(pycontain: Cli, busybox: Path, tmp_path: Path, option: str) -> None:
+    """Every option takes such a value or refuses it by its own name, in one line with a hint."""
+    refused = 0
+    for value in ODD:
+        done = pycontain.run("run", "--rm", option, value, str(busybox), "true", cwd=tmp_path)
+        if done.returncode == 0:
+            continue
+        refused += 1
+        lines = done.stderr.splitlines()
+        assert done.returncode == 125, describe(done)
+        assert len(lines) == 2, describe(done)
+        assert lines[0].startswith("pycontain: run: "), describe(done)
+        assert lines[1].startswith("hint: "), describe(done)
+        assert not INTERNAL.search(done.stderr), describe(done)
+        assert "\x1b" not in done.stderr
+        assert max(map(len, lines)) <= 1001, describe(done)
+    assert refused, f"{option} takes everything"
+    assert pycontain.containers() == []
+
+
+def test_devices_are_no_pidfiles(pycontain: Cli, busybox: Path, tmp_path: Path) -> None:
+    """A file is put in its place by renaming: a device would be gone."""
+    device = tmp_path / "device"
+    os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    assert str(device) in complaint(pycontain, "run", "--rm", "--pidfile", str(device), str(busybox), "true")
+    assert stat.S_ISCHR(device.stat().st_mode)
+
+
+def test_preserved_descriptors_are_the_callers(pycontain: Cli, busybox: Path) -> None:
+    """Where the caller has none there must not be one of ours."""
+    words = pycontain.argv("run", "--rm", "--preserve-fds", "1", str(busybox), "cat", "/proc/self/fd/3")
+    given = subprocess.run(
+        ["sh", "-c", 'exec "$@" 3</etc/hostname', "sh", *words], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert given.stdout == Path("/etc/hostname").read_text(), describe(given)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 125, describe(done)
+    assert "--preserve-fds: 1: descriptor 3 is not open" in done.stderr
+
+
+def test_update_names_its_options(pycontain: Cli, busybox: Path) -> None:
+    pycontain.ok("run", "-d", "--name", "victim", str(busybox), "sleep", "60")
+    try:
+        message = pycontain.fails("update", "--cpuset-cpus", "4000", "victim")
+        assert "--cpuset-cpus: " in message
+        assert not INTERNAL.search(message)
+    finally:
+        pycontain.run("rm", "-f", "victim")
 
 
 def test_an_existing_cidfile_is_kept(pycontain: Cli, busybox: Path, tmp_path: Path) -> None:
