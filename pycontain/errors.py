@@ -12,6 +12,7 @@
     │   └── WrongState
     ├── StageError            .stage .op .spec_path .call .errno: a step of a start failed
     ├── ExecError             the program cannot be executed             126 / 127
+    ├── HookError             a hook of the configuration has failed
     └── StoreError            state, journal, log or data on disk cannot be used
 
 Messages are lower case without a full stop: operands, then the cause. The hint is a separate field and names a
@@ -130,6 +131,12 @@ class ExecError(PycontainError):
         return [self.kind, str(self), self.hint, str(self.exit_code)]
 
 
+class HookError(PycontainError):
+    """A program that the configuration runs at a point of the lifecycle has failed."""
+
+    kind = "hook"
+
+
 class StoreError(PycontainError):
     """State, journal, log or data on disk cannot be read or written."""
 
@@ -137,7 +144,8 @@ class StoreError(PycontainError):
 
 
 _PLAIN: dict[str, type[PycontainError]] = {
-    cls.kind: cls for cls in (PycontainError, UsageError, LifecycleError, NotFound, Exists, WrongState, StoreError)
+    cls.kind: cls
+    for cls in (PycontainError, UsageError, LifecycleError, NotFound, Exists, WrongState, HookError, StoreError)
 }
 
 

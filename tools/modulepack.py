@@ -28,6 +28,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "pycontain.engine.config": (),
     "pycontain.engine.exec": (),
     "pycontain.engine.monitor": (),
+    "pycontain.oci.main": ("pycontain.oci.invocation",),
+    "pycontain.oci.listing": (),
+    "pycontain.oci.verbs": (),
+    "pycontain.oci.making": ("pycontain.cgroups.limits",),
+    "pycontain.oci.run": (),
 }
 #: What a process has imported before it imports the module that a group is named after.
 BEFORE = {
@@ -35,6 +40,10 @@ BEFORE = {
     "pycontain.engine.spawn": ("pycontain.cli.main", "pycontain.cli.running"),
     "pycontain.engine.config": ("pycontain.cli.main", "pycontain.cli.running", "pycontain.engine.spawn"),
     "pycontain.engine.exec": ("pycontain.cli.main", "pycontain.cli.running"),
+    "pycontain.oci.listing": ("pycontain.oci.main",),
+    "pycontain.oci.verbs": ("pycontain.oci.main",),
+    "pycontain.oci.making": ("pycontain.oci.main", "pycontain.oci.verbs"),
+    "pycontain.oci.run": ("pycontain.oci.main",),
 }
 
 

@@ -21,7 +21,7 @@ from pycontain.plan.facts import USERNS_CUSTOM, USERNS_SINGLE, HostFacts
 from pycontain.plan.rootfs import DIRECTORY
 from pycontain.record import Record
 from pycontain.runtime import idmap, journal, probe, seccomp_cache
-from pycontain.runtime.create import Maker
+from pycontain.runtime.create import Maker, Terms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ class Assembly(Record):
         os.makedirs(staging, 0o700, exist_ok=True)
         return Maker(
             self.plan,
-            peers=self.prepared.joined,
             journal=self.entry.journal,
             cgroup=self.cgroup if self.cgroup.paths.exists else None,
             stdio=stdio,
@@ -66,6 +65,7 @@ class Assembly(Record):
             tied=tied,
             forget=forget,
             meanwhile=meanwhile,
+            terms=Terms(peers=self.prepared.joined),
         )
 
 

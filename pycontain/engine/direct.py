@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import _signal
 import os
-import select
 
-from pycontain.engine.deadline import Deadline
 from pycontain.engine.making import Making
 from pycontain.engine.stdio import Streams
-from pycontain.kernel import _sys
-from pycontain.runtime import create, remove, state
+from pycontain.runtime import create, forwarding, remove, state
+from pycontain.runtime.deadline import Deadline
 from pycontain.runtime.init import Stdio
 
 TYPE_CHECKING = False
@@ -26,15 +24,6 @@ if TYPE_CHECKING:
     from pycontain.runtime.create import Created
     from pycontain.runtime.settings import Settings
 
-# Not forwarded: KILL and STOP cannot be caught; CHLD, PIPE and URG are the kernel's own news; sizes are a terminal's;
-# returning from a handler of a real fault would repeat it for ever; the C library keeps 32 and 33 for itself.
-KEPT = frozenset(
-    (
-        *(_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGPIPE, _signal.SIGURG, _signal.SIGWINCH),
-        *(_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, 32, 33),
-    )
-)
-FORWARDED = tuple(number for number in range(1, 65) if number not in KEPT)
 OOM_NOTE = "the container was killed because it used up its memory; --memory gives more"
 
 
@@ -82,7 +71,7 @@ def start(created: Created, process: ProcessPlan) -> None:
     Raises:
         ExecError: the program cannot be executed.
     """
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
+    forwarding.block()
     create.start(created, process)
 
 
@@ -93,31 +82,12 @@ def attend(created: Created, streams: Streams, deadline: Deadline | None = None)
         # a terminal, file or socket: copying needs some modules more
         from pycontain.engine import terminal
 
-        forward = forwarder(created.pidfd)
-        terminal.relay_pipes(created.pidfd, *streams.ours, forward=forward, blocked=FORWARDED, deadline=deadline)
+        forward = forwarding.forwarder(created.pidfd)
+        terminal.relay_pipes(
+            created.pidfd, *streams.ours, forward=forward, blocked=forwarding.FORWARDED, deadline=deadline
+        )
         return create.wait(created)
-    forwarded = _forward(created.pidfd)
-    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, FORWARDED)
-    send = forwarder(created.pidfd)
-    poll = select.poll()
-    poll.register(created.pidfd, select.POLLIN)
-    try:
-        while not poll.poll(None if (left := deadline.left_s()) is None else left * 1000):
-            deadline.check(send)
-    finally:
-        for number, handler in forwarded.items():
-            _signal.signal(number, handler)
-    return create.wait(created)
-
-
-def _forward(pidfd: int) -> dict[int, object]:
-    """Pass every signal that can be caught on to the container, and return the handlers before."""
-    send = forwarder(pidfd)
-
-    def forward(number: int, _frame: object) -> None:
-        send(number)
-
-    return {number: _signal.signal(number, forward) for number in FORWARDED}
+    return forwarding.attend(created, deadline)
 
 
 def _on_interrupts(handler: Callable[[int, object], NoReturn] | int) -> None:
@@ -130,18 +100,6 @@ def _on_interrupts(handler: Callable[[int, object], NoReturn] | int) -> None:
 def _give_up(number: int, _frame: object) -> NoReturn:
     """Unwind, so that what has been made of the container is undone."""
     raise SystemExit(128 + number)
-
-
-def forwarder(pidfd: int) -> Callable[[int], None]:
-    """Return a function that sends a signal to a process; one that has ended needs none."""
-
-    def forward(number: int) -> None:
-        try:
-            _sys.pidfd_send_signal(pidfd, number, 0)
-        except ProcessLookupError:
-            pass
-
-    return forward
 
 
 def _unlink(path: str) -> None:

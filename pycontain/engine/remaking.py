@@ -94,7 +94,6 @@ class Remaking:
         self._cgroup = cgroup
         maker = Maker(
             self.plan,
-            peers=(),
             journal=self.entry.journal,
             cgroup=cgroup if cgroup.paths.exists else None,
             stdio=stdio,

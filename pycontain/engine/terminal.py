@@ -13,9 +13,9 @@ import select
 import termios
 import time
 
-from pycontain.engine.deadline import Deadline
 from pycontain.errors import UsageError
 from pycontain.kernel import _sys
+from pycontain.runtime.deadline import Deadline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -47,6 +47,11 @@ if sys.argv[1:2] == ["--internal-monitor"]:
     from pycontain.engine.monitor import main as monitor
 
     monitor(sys.argv[2:])
+elif sys._xoptions.get("pycontain.program") == "pycontain-oci":
+    gc.set_threshold(100_000)
+    from pycontain.oci.main import main
+
+    main()
 else:
     # importing makes many objects and no garbage: the default of 700 looks through them a hundred times
     gc.set_threshold(100_000)

@@ -45,6 +45,11 @@
 
 enum { EXIT_RUNTIME = 125, MAX_FLAGS = 16 };
 
+/* the build makes one launcher for each of the programs: pycontain, pycontain-oci */
+#ifndef PROGRAM
+#define PROGRAM "pycontain"
+#endif
+
 extern char **environ;
 
 static void __attribute__((noreturn, format(printf, 1, 2)))
@@ -52,7 +57,7 @@ fail(const char *format, ...)
 {
     va_list operands;
     va_start(operands, format);
-    fputs("pycontain: ", stderr);
+    fputs(PROGRAM ": ", stderr);
     vfprintf(stderr, format, operands);
     fputc('\n', stderr);
     va_end(operands);
@@ -311,6 +316,7 @@ main(int argc, char **argv)
         command[n++] = libraries_option;
         setenv("LD_LIBRARY_PATH", libraries, 1);
     }
+    command[n++] = "-Xpycontain.program=" PROGRAM;
     command[n++] = start;
     for (int i = 1; i < argc; i++)
         command[n++] = argv[i];

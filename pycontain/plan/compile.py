@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pycontain.plan import mounts, namespaces, roots
 from pycontain.plan.facts import USERNS_SINGLE
+from pycontain.plan.hooks import compile_hooks
 from pycontain.plan.ops import (
     AttachRoot,
     Console,
@@ -27,6 +28,7 @@ from pycontain.spec.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain.plan.facts import HostFacts
+    from pycontain.plan.hooks import HookState
     from pycontain.plan.namespaces import Namespaces
     from pycontain.plan.ops import Op
     from pycontain.plan.rootfs import RootSource
@@ -54,10 +56,12 @@ def compile_plan(
     seccomp_flags: int = 0,
     keyring: str = "",
     preserve_fds: int = 0,
+    hook_state: HookState | None = None,
 ) -> Plan:
     """Return the plan that makes ``spec`` on a host with these facts.
 
-    ``seccomp`` is the compiled filter of the spec (plan.seccomp); ``keyring`` names the session keyring.
+    ``seccomp`` is the compiled filter of the spec (plan.seccomp); ``keyring`` names the session keyring;
+    ``hook_state`` is what the spec's hooks are told, None leaves them out.
 
     Raises:
         SpecError: something in the spec cannot be made, with its JSON path.
@@ -67,12 +71,14 @@ def compile_plan(
     host, root_attachments = roots.compile_root(root, facts)
     mount_host, attachments = mounts.compile_mounts(spec, facts)
     propagation = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
-    init: list[Op] = [*_names(spec, spaces), AttachRoot("", "root"), *root_attachments, *attachments]
+    init: list[Op] = [*_names(spec, spaces), AttachRoot("", "root", root.mounted_at), *root_attachments, *attachments]
     if spec.process.terminal:
         size = spec.process.console_size
         init.append(Console("process.terminal", size.height if size else 0, size.width if size else 0))
     for key, value in spec.linux.sysctl.items():
         init.append(Sysctl(f"linux.sysctl.{key}", key, value))
+    if hook_state is not None:
+        init += compile_hooks(spec.hooks)
     if spec.linux.readonly_paths:
         init.append(ReadonlyPaths("linux.readonlyPaths", spec.linux.readonly_paths))
     if spec.linux.masked_paths:
@@ -96,6 +102,8 @@ def compile_plan(
         host_inside=not facts.privileged,
         cgroup=spec.linux.cgroups_path or "",
         resources=spec.linux.resources,
+        start_hooks=() if hook_state is None else spec.hooks.start_container,
+        hook_state=hook_state,
     )
 
 

@@ -36,6 +36,11 @@ def attribute_words(attributes: int) -> list[str]:
     return [word for bit, word in _ATTRIBUTES if attributes & bit]
 
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontain.spec.hooks import Hook
+
+
 class Op(Record):
     """Base of all operations. ``spec_path`` is the JSON path of the config that asked for it ("" for a default)."""
 
@@ -216,13 +221,13 @@ class LoopbackUp(Op):
 
 
 class AttachRoot(Op):
-    """Attach the tree ``name`` as the coming root; every later path is resolved below it."""
+    """Attach the tree ``name`` as the coming root, at ``path`` of the old one; later paths are resolved below it."""
 
     name: str
-    propagation: int = 0
+    path: str = "/"
 
     def describe(self) -> str:
-        return f"attach {self.name} as the new root"
+        return f"attach {self.name} as the new root" + (f" at {self.path}" if self.path != "/" else "")
 
 
 class Attach(Op):
@@ -292,6 +297,24 @@ class PivotRoot(Op):
 
     def describe(self) -> str:
         return "pivot to the new root, drop the old one" + (", make it read-only" if self.readonly else "")
+
+
+class AwaitHooks(Op):
+    """Wait until the runtime has run the hooks that belong between the namespaces and pivot_root."""
+
+    hooks: tuple[Hook, ...]
+
+    def describe(self) -> str:
+        return "the runtime runs " + " ".join(hook.path for hook in self.hooks)
+
+
+class RunHooks(Op):
+    """Run hooks in the container's namespaces, as the paths are outside."""
+
+    hooks: tuple[Hook, ...]
+
+    def describe(self) -> str:
+        return "run " + " ".join(hook.path for hook in self.hooks)
 
 
 class JoinKeyring(Op):

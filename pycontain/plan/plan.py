@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pycontain.plan.ops import Attach, AttachRoot
+from pycontain.plan.ops import Attach, AttachRoot, AwaitHooks
 from pycontain.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain.plan.facts import UserNamespace
+    from pycontain.plan.hooks import HookState
     from pycontain.plan.namespaces import Namespaces
     from pycontain.plan.ops import Op
     from pycontain.plan.process import ProcessPlan
+    from pycontain.spec.hooks import Hook
     from pycontain.spec.resources import LinuxResources
 
 
@@ -19,6 +21,7 @@ class Plan(Record):
 
     ``host`` runs with the host's view and produces trees; ``init`` runs inside. Where ``host_inside`` is true the
     host stage is run by init itself, in its user namespace, because the runtime may not mount on the host.
+    ``start_hooks`` are run by init before the program; ``hook_state`` is what hooks are told, None without hooks.
     """
 
     namespaces: Namespaces
@@ -29,6 +32,13 @@ class Plan(Record):
     host_inside: bool = False
     cgroup: str = ""
     resources: LinuxResources | None = None
+    start_hooks: tuple[Hook, ...] = ()
+    hook_state: HookState | None = None
+
+    @property
+    def awaits_hooks(self) -> bool:
+        """Whether init waits for hooks of the runtime."""
+        return any(isinstance(op, AwaitHooks) for op in self.init)
 
     @property
     def users_first(self) -> bool:

@@ -137,11 +137,14 @@ def _capability_sets(process: Process, last: int) -> CapabilitySets:
     sets = process.capabilities
     if sets is None:
         return CapabilitySets(0, 0, 0, 0, 0)
-    # Names that this kernel does not know cannot be granted: the spec wants a warning, not a failure.
+    # Names that this kernel does not know, and what another set forbids, cannot be granted: the spec wants a warning,
+    # not a failure. Source: capabilities(7) "Transformation of capabilities", prctl(2) PR_CAP_AMBIENT_RAISE
+    permitted = capabilities.mask(sets.permitted, last)
+    inheritable = capabilities.mask(sets.inheritable, last)
     return CapabilitySets(
         bounding=capabilities.mask(sets.bounding, last),
-        effective=capabilities.mask(sets.effective, last),
-        permitted=capabilities.mask(sets.permitted, last),
-        inheritable=capabilities.mask(sets.inheritable, last),
-        ambient=capabilities.mask(sets.ambient, last),
+        effective=capabilities.mask(sets.effective, last) & permitted,
+        permitted=permitted,
+        inheritable=inheritable,
+        ambient=capabilities.mask(sets.ambient, last) & permitted & inheritable,
     )

@@ -29,7 +29,8 @@ class RootSource(Record):
     host paths that are left out by default and are wanted back; they come read-only. With ``memory_bytes`` the layers
     lie in memory, in a tmpfs of that size each, because the directory's file system can hold none. ``mounts`` get an
     overlay each; without privilege on the host they are all of the root, and ``links`` are its symbolic links as
-    (name, target).
+    (name, target). ``mounted_at`` is where the root is attached until it becomes "/": hooks of the container look for
+    it at its place on the host.
     """
 
     kind: str
@@ -40,3 +41,4 @@ class RootSource(Record):
     mounts: tuple[SystemMount, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     memory_bytes: int = 0
+    mounted_at: str = "/"

@@ -12,8 +12,11 @@ A SOCK_SEQPACKET pair carries one message per packet: a type byte, then fields s
       |                                         |  (mounts, pivot_root)
       | <--------------- TERMINAL [fd] -------- |   only with a terminal: the master side
       |                                         |  (ids, capabilities, labels)
-      | <--------------- READY ---------------- |   fields: lines of the log
+      | <--------------- HOOKS ---------------- |   only with hooks of the runtime before pivot_root
+      | ---------------- HOOKED --------------> |
+      | <--------------- READY ---------------- |
       |              state: created             |
+      | ---------------- KEPT ----------------> |   only where somebody else starts it: runtime.held
       | ---------------- START ---------------> |  finish(): close_range, seccomp, execve
       | <--------------- end of file ---------- |   the program runs
 
@@ -35,6 +38,10 @@ MAPPED = b"M"
 TREES = b"T"
 TERMINAL = b"P"
 READY = b"R"
+HOOKS = b"H"
+HOOKED = b"h"
+KEPT = b"K"
+LISTENER = b"N"
 START = b"S"
 FAILED = b"F"
 EXEC_FAILED = b"E"
@@ -47,16 +54,35 @@ MAX_FDS = 250  # SCM_MAX_FD is 253 (include/net/scm.h)
 class Sequence:
     """Which messages may come next, for one side of one start; a message out of turn is a fault of ours or an attack.
 
-    ``mapped``, ``trees`` and ``terminal`` tell whether these optional messages belong to this start.
+    ``mapped``, ``trees``, ``terminal`` and ``hooks`` tell whether these optional messages belong to this start;
+    ``held``: this conversation ends with KEPT, and START comes by another one, which is ``begun``.
     """
 
-    def __init__(self, *, mapped: bool, terminal: bool, trees: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        mapped: bool,
+        terminal: bool,
+        trees: bool = True,
+        hooks: bool = False,
+        held: bool = False,
+    ) -> None:
         steps = [(MAPPED, "init")] if mapped else []
         if trees:
             steps.append((TREES, "init"))
         if terminal:
             steps.append((TERMINAL, "maker"))
-        self._due = [*steps, (READY, "maker"), (START, "init"), (END, "maker")]
+        if hooks:
+            steps += [(HOOKS, "maker"), (HOOKED, "init")]
+        steps += [(READY, "maker"), (KEPT if held else START, "init"), (END, "maker")]
+        self._due = steps
+
+    @classmethod
+    def begun(cls) -> Sequence:
+        """Return the sequence of a conversation that is about the start alone."""
+        sequence = cls(mapped=False, terminal=False, trees=False)
+        del sequence._due[0]
+        return sequence
 
     def due(self) -> tuple[bytes, str]:
         """Return ``(message, receiver)`` that is due; receiver is "init" or "maker"."""

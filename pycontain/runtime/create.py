@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import struct
 
-from pycontain.errors import HostError, PycontainError, StageError, from_fields
+from pycontain.errors import HostError, PycontainError, StageError
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import CLD_EXITED, CLONE_NEWUSER, WEXITED
 from pycontain.plan.process import RLIMITS
+from pycontain.record import Record
 from pycontain.runtime import entry, init, journal, processes
 from pycontain.runtime.channel import (
-    EXEC_FAILED,
-    FAILED,
+    HOOKED,
+    HOOKS,
+    KEPT,
     MAPPED,
     READY,
     START,
@@ -20,9 +21,8 @@ from pycontain.runtime.channel import (
     TREES,
     Channel,
     Sequence,
-    decode,
 )
-from pycontain.runtime.credentials import exec_error
+from pycontain.runtime.held import begin_error
 from pycontain.runtime.idmap import write_maps
 from pycontain.runtime.trees import Trees, enter_private_mounts
 
@@ -43,7 +43,10 @@ RLIMIT_NAMES = {number: name for name, number in RLIMITS.items()}
 
 
 class Created:
-    """A container whose init is ready and waits for :func:`start`. ``terminal`` is a pty's master side or -1."""
+    """A container whose init is ready and waits for :func:`start`. ``terminal`` is a pty's master side or -1.
+
+    Where it is held (runtime.held), :meth:`keep` lets this process go.
+    """
 
     def __init__(self, pid: int, pid_start: int, pidfd: int, channel: Channel, terminal: int) -> None:
         self.pid = pid
@@ -52,21 +55,48 @@ class Created:
         self.channel = channel
         self.terminal = terminal
 
+    def keep(self) -> None:
+        """Tell init that its state is saved: it waits to be started by somebody else from now on.
+
+        Raises:
+            StageError: init has died.
+        """
+        try:
+            self.channel.send(KEPT)
+        except BrokenPipeError as error:
+            raise StageError("the container's first process has died", stage="init") from error
+        self.channel.close()
+
+
+class Terms(Record):
+    """What a maker owes to others.
+
+    ``listener`` is the socket at which init is to wait for its start, -1 where that is our business; ``hooks`` runs
+    what a plan that awaits hooks wants from the runtime; ``peers`` are the first processes, as (pid, start time), of
+    the containers whose namespaces the plan joins.
+    """
+
+    listener: int = -1
+    peers: tuple[tuple[int, int], ...] = ()
+    hooks: Callable[[Created], None] | None = None
+
+
+DEFAULT_TERMS = Terms()
+
 
 class Maker:
     """Makes one container from a plan.
 
-    ``peers`` are the first processes, as (pid, start time), of the containers whose namespaces the plan joins;
     ``cgroup`` has been created and limited, or is None; ``staging`` is an empty directory of the container's state;
     ``forget`` is called first in the child, to close what only the maker may hold; ``tied`` ends init with us;
     ``meanwhile`` is called here while init mounts and enters its root: what init does not need is done then.
+    ``terms`` say who starts it and who runs its hooks.
     """
 
     def __init__(
         self,
         plan: Plan,
         *,
-        peers: tuple[tuple[int, int], ...],
         journal: Journal,
         cgroup: Cgroup | None,
         stdio: Stdio,
@@ -74,9 +104,9 @@ class Maker:
         tied: bool,
         forget: Callable[[], None],
         meanwhile: Callable[[], None],
+        terms: Terms = DEFAULT_TERMS,
     ) -> None:
         self.plan = plan
-        self.peers = peers
         self._held = processes.Peers(())
         self.journal = journal
         self.cgroup = cgroup
@@ -85,6 +115,7 @@ class Maker:
         self.tied = tied
         self.forget = forget
         self.meanwhile = meanwhile
+        self.terms = terms
 
     def create(self) -> Created:
         """Return the container once init is ready.
@@ -92,7 +123,7 @@ class Maker:
         Raises:
             PycontainError: what failed, on either side; init is dead then.
         """
-        self._held = processes.Peers(self.peers)
+        self._held = processes.Peers(self.terms.peers)
         try:
             return self._create()
         finally:
@@ -137,7 +168,12 @@ class Maker:
         return created
 
     def _sequence(self) -> Sequence:
-        return Sequence(mapped=self.plan.userns.new, terminal=self.plan.process.terminal)
+        return Sequence(
+            mapped=self.plan.userns.new,
+            terminal=self.plan.process.terminal,
+            hooks=self.plan.awaits_hooks,
+            held=self.terms.listener >= 0,
+        )
 
     def _clone_init(self, channel: Channel, theirs: int, cgroup_fd: int, join_fds: tuple[int, ...]) -> tuple[int, int]:
         """Return init's pid and pidfd; init itself never returns from here."""
@@ -185,7 +221,15 @@ class Maker:
         os.close(ours)
         self._held.close()
         self.forget()
-        init.main(self.plan, channel, self.stdio, join_fds=join_fds, staging=self.staging, tied=self.tied)
+        init.main(
+            self.plan,
+            channel,
+            self.stdio,
+            join_fds=join_fds,
+            staging=self.staging,
+            tied=self.tied,
+            listener=self.terms.listener,
+        )
 
     def _converse(self, created: Created) -> None:
         plan, channel = self.plan, created.channel
@@ -218,6 +262,10 @@ class Maker:
         if plan.process.terminal:
             _, fds = channel.receive(TERMINAL)
             created.terminal = fds[0]
+        if plan.awaits_hooks and self.terms.hooks is not None:
+            channel.receive(HOOKS)
+            self.terms.hooks(created)
+            _send(channel, HOOKED)
         channel.receive(READY)
 
 
@@ -288,12 +336,7 @@ def start(created: Created, process: ProcessPlan) -> None:
 
 def start_error(data: bytes, process: ProcessPlan) -> PycontainError:
     """Return the error in a message that came instead of the end of file after START."""
-    if data[:1] == EXEC_FAILED and len(data) == 9:
-        _, number, step = struct.unpack("=cii", data)
-        return exec_error(process.argv[0], process.paths, number, step)
-    if data[:1] == FAILED:
-        return from_fields(decode(data))
-    return StageError("init said something that is no message", stage="init")
+    return begin_error(data, process.argv[0], process.paths)
 
 
 def abandon(created: Created) -> None:

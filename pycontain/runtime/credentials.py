@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from pycontain.errors import ExecError, SpecError, StageError
 from pycontain.kernel import _sys
@@ -55,6 +56,29 @@ def become(process: ProcessPlan, procfs: int | None) -> None:
     _change_ids(process)
     if process.no_new_privileges:
         _sys.prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def find_program(process: ProcessPlan) -> None:
+    """Look for the program as finish() will.
+
+    Raises:
+        ExecError: there is none, or it may not be executed; it may still turn out to be no program.
+    """
+    number, step = errno.ENOENT, 0
+    for index, path in enumerate(process.paths):
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+                raise exec_error(process.argv[0], process.paths, error.errno or 0, index) from error
+            refused = error.errno == errno.EACCES
+        else:
+            if stat.S_ISREG(status.st_mode) and os.access(path, os.X_OK):
+                return
+            refused = True
+        if refused:
+            number, step = errno.EACCES, index
+    raise exec_error(process.argv[0], process.paths, number, step)
 
 
 def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:

@@ -21,7 +21,7 @@ from pycontain.kernel.constants import (
     PR_SET_PDEATHSIG,
 )
 from pycontain.plan.ops import Attach
-from pycontain.runtime import credentials, entry, seal
+from pycontain.runtime import credentials, entry, held, hooks, seal
 from pycontain.runtime.channel import MAPPED, READY, START, TREES, Channel
 from pycontain.runtime.inside import APPLIERS, Inside, make_fresh
 from pycontain.runtime.trees import Trees, guarded_null, is_null
@@ -78,16 +78,52 @@ class Stdio:
 
 
 def main(
-    plan: Plan, channel: Channel, stdio: Stdio, *, join_fds: tuple[int, ...], staging: str, tied: bool
+    plan: Plan,
+    channel: Channel,
+    stdio: Stdio,
+    *,
+    join_fds: tuple[int, ...],
+    staging: str,
+    tied: bool,
+    listener: int = -1,
 ) -> NoReturn:
     """Become the container's program, or report what failed and exit; never returns.
 
-    ``join_fds`` are ``tasks`` files of v1 cgroups to enter; ``tied`` ends this process with its parent.
+    ``join_fds`` are ``tasks`` files of v1 cgroups to enter; ``tied`` ends this process with its parent; ``listener`` is
+    the socket at which to wait for whoever starts it, -1 where that is the maker.
     """
     try:
         _run(plan, channel, stdio, join_fds, staging, tied)
+        channel = _await_start(plan, channel, listener)
+        if plan.start_hooks:
+            _run_start_hooks(plan)
+        credentials.finish(plan.process, channel.fd, tied=tied)
     except BaseException as error:  # nothing may leave this process but a message
         report(channel, error)
+
+
+def _await_start(plan: Plan, channel: Channel, listener: int) -> Channel:
+    """Say that all is ready, wait for the start, and return the channel that it came by."""
+    if listener < 0:
+        channel.send(READY)
+        channel.receive(START)
+        return channel
+    # whoever makes the container is told, not whoever starts it
+    credentials.find_program(plan.process)
+    channel.send(READY)
+    return held.hold(channel, listener)
+
+
+def _run_start_hooks(plan: Plan) -> None:
+    """Run the startContainer hooks as the container's user, with no more capabilities than its program gets."""
+    assert plan.hook_state is not None, "compile_plan has seen to it"
+    sets = plan.process.capabilities
+
+    def lower() -> None:
+        _sys.capset(sets.effective, sets.permitted, sets.inheritable)
+
+    state = plan.hook_state.document("created", os.getpid())
+    hooks.run_all(plan.start_hooks, state, "hooks.startContainer", prepare=lower)
 
 
 def take_ids(channel: Channel) -> None:
@@ -130,7 +166,7 @@ def _place(error: BaseException) -> str:
     return f" ({code.co_filename}:{trace.tb_lineno} {code.co_name})"
 
 
-def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], staging: str, tied: bool) -> NoReturn:
+def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], staging: str, tied: bool) -> None:
     if tied:
         _sys.prctl(PR_SET_PDEATHSIG, SIGKILL)
     _unshare(plan.namespaces.late & ~CLONE_NEWCGROUP)
@@ -164,9 +200,6 @@ def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], 
             stdio.give(plan.process.uid, plan.process.gid)
         stdio.install()
     credentials.become(plan.process, inside.procfs if plan.process.apparmor or plan.process.selinux else None)
-    channel.send(READY, tuple(inside.log))
-    channel.receive(START)
-    credentials.finish(plan.process, channel.fd, tied=tied)
 
 
 def _unshare(flags: int) -> None:

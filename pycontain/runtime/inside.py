@@ -28,6 +28,7 @@ from pycontain.kernel.constants import (
 from pycontain.plan.ops import (
     Attach,
     AttachRoot,
+    AwaitHooks,
     Console,
     JoinKeyring,
     LoopbackUp,
@@ -36,12 +37,13 @@ from pycontain.plan.ops import (
     PivotRoot,
     ReadonlyMount,
     ReadonlyPaths,
+    RunHooks,
     SetDomainname,
     SetHostname,
     Sysctl,
 )
-from pycontain.runtime import rootpath
-from pycontain.runtime.channel import TERMINAL
+from pycontain.runtime import hooks, rootpath
+from pycontain.runtime.channel import HOOKED, HOOKS, TERMINAL
 from pycontain.runtime.trees import empty_directory, guarded_null, new_filesystem
 
 TYPE_CHECKING = False
@@ -72,7 +74,6 @@ class Inside:
         self.fresh: list[int] = []
         self.root = -1
         self.terminal = -1
-        self.log: list[str] = []
         self._procfs = -1
         self.covers: dict[bool, int] = {}
 
@@ -124,9 +125,9 @@ def _join_keyring(_inside: Inside, op: JoinKeyring) -> None:
 
 @_applies(AttachRoot)
 def _attach_root(inside: Inside, op: AttachRoot) -> None:
-    """Attach on "/": every process sees that directory, and absolute paths of this process stay the old ones."""
+    """Attach on "/" or at a path: absolute paths of this process stay the old ones."""
     inside.root = inside.trees.pop(op.name)
-    _sys.move_mount(inside.root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
+    _sys.move_mount(inside.root, "", AT_FDCWD, op.path, MOVE_MOUNT_F_EMPTY_PATH)
 
 
 def make_fresh(inside: Inside, op: Attach) -> None:
@@ -263,6 +264,19 @@ def _sysctl(inside: Inside, op: Sysctl) -> None:
             errno=error.errno or 0,
             hint=_SYSCTL_HINTS.get(error.errno or 0, ""),
         ) from error
+
+
+@_applies(AwaitHooks)
+def _await_hooks(inside: Inside, _op: AwaitHooks) -> None:
+    inside.channel.send(HOOKS)
+    inside.channel.receive(HOOKED)
+
+
+@_applies(RunHooks)
+def _run_hooks(inside: Inside, op: RunHooks) -> None:
+    assert inside.plan.hook_state is not None, "compile_plan has seen to it"
+    state = inside.plan.hook_state.document("creating", os.getpid())
+    hooks.run_all(op.hooks, state, op.spec_path)
 
 
 @_applies(PivotRoot)

@@ -15,8 +15,17 @@ from pycontain.runtime.walk import walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from pycontain.plan.facts import UserNamespace
+    from pycontain.runtime.journal import Journal
     from pycontain.runtime.state import Entry
+
+    class Journaled(Protocol):
+        """Whatever keeps a journal of what was made for it."""
+
+        journal: Journal
+
 
 SIGKILL = 9
 GONE_WITHIN_S = 10.0
@@ -51,13 +60,22 @@ def undo_made(entry: Entry) -> list[tuple[str, ...]]:
         elif kind == journal.USERNS:
             idranges.release(USERNS_CLAIMS, int(words[0]), entry.directory)
     cgroups = [words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP]
-    tree.remove(cgroups, EMPTY_WITHIN_S)
+    remove_cgroups(cgroups)
     for path in {os.path.dirname(path) for path in cgroups}:
-        _remove_shared(path)
+        remove_shared(path)
     return intents
 
 
-def _remove_shared(path: str) -> None:
+def remove_cgroups(paths: list[str]) -> None:
+    """Remove cgroups whose processes have been killed, with those that the container made below.
+
+    Raises:
+        HostError: one does not go.
+    """
+    tree.remove(paths, EMPTY_WITHIN_S)
+
+
+def remove_shared(path: str) -> None:
     """Remove the cgroup above all containers and that of the monitors, if nobody is left in them."""
     try:
         for child in (f"{path}/monitors", path):
@@ -67,7 +85,7 @@ def _remove_shared(path: str) -> None:
         pass  # others are in it; whoever makes the next container makes it again
 
 
-def kill(entry: Entry, intents: list[tuple[str, ...]] | None = None) -> None:
+def kill(entry: Journaled, intents: list[tuple[str, ...]] | None = None) -> None:
     """Kill every process of the container: its cgroups' and those that the journal names; return when they are gone.
 
     Raises:

@@ -3,7 +3,7 @@
 [lean]
 
 Decoding judges each value by itself: its type, its range, the word list it is from. What holds between values is
-:func:`pycontain.spec.rules.validate`.
+:func:`pycontain.spec.rules.validation.validate`.
 """
 
 from __future__ import annotations

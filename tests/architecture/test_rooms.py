@@ -7,8 +7,9 @@
                                         <-  cgroups  ->  kernel, spec
     runtime  ->  plan, spec, kernel, cgroups
     engine   ->  runtime, plan, spec, kernel, cgroups
+    oci      ->  runtime, plan, spec, kernel, cgroups
     cli      ->  engine
-    launcher ->  cli, engine
+    launcher ->  cli, engine, oci
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ ARROWS: dict[str, set[str]] = {
     "cgroups": {"kernel", "spec"},
     "runtime": {"plan", "spec", "kernel", "cgroups"},
     "engine": {"runtime", "plan", "spec", "kernel", "cgroups"},
+    "oci": {"runtime", "plan", "spec", "kernel", "cgroups"},
     "cli": {"engine"},
-    "launcher": {"cli", "engine"},
+    "launcher": {"cli", "engine", "oci"},
 }
 
 #: Single modules that a room may import although the room they lie in is closed to it, each with its reason.

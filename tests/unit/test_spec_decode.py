@@ -26,7 +26,7 @@ from pycontain.spec.decode import (
 )
 from pycontain.spec.linux import Namespace, TimeOffset
 from pycontain.spec.process import User
-from pycontain.spec.rules import validate
+from pycontain.spec.rules.validation import validate
 
 STRING, ARRAY, OBJECT = "expected string, got ", "expected array, got ", "expected object, got "
 NAMESPACE = "is not one of pid, network, mount, ipc, uts, user, cgroup, time"

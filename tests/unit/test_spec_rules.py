@@ -11,8 +11,8 @@ from harness.specs import ABSENT, Document, changed
 from pycontain.errors import SpecError
 from pycontain.spec.decode import decode, decode_process, decode_resources
 from pycontain.spec.number_list import LIMIT, parse_number_list
-from pycontain.spec.rules import RULES, validate, validate_process, validate_resources
 from pycontain.spec.rules.document import parse_version
+from pycontain.spec.rules.validation import RULES, validate, validate_process, validate_resources
 from pycontain.spec.sysctl import sysctl_namespace, sysctl_path
 
 SECCOMP, RESOURCES = "linux.seccomp", "linux.resources"

@@ -1,0 +1,182 @@
+"""From a bundle to a maker that can make its container: users, cgroup, filter, plan. [lean]
+
+Everything made here is journaled before; whoever fails calls :func:`undo`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pycontain.cgroups import host
+from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
+from pycontain.cgroups.devices import DeviceFilter
+from pycontain.errors import HostError
+from pycontain.oci import unsupported
+from pycontain.oci.store import CACHE
+from pycontain.plan.compile import compile_plan
+from pycontain.plan.device_filter import build, container_rules
+from pycontain.plan.facts import USERNS_CUSTOM, USERNS_HOST, USERNS_JOINED, HostFacts, UserNamespace
+from pycontain.plan.hooks import HookState
+from pycontain.plan.rootfs import DIRECTORY, RootSource
+from pycontain.record import Record
+from pycontain.runtime import journal, probe, remove, seccomp_cache
+from pycontain.spec.ids import IDMapping
+from pycontain.spec.runtime import OCI_VERSION_MAX
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pycontain.cgroups.setting import Setting
+    from pycontain.oci.bundle import Bundle
+    from pycontain.oci.store import Container
+    from pycontain.plan.plan import Plan
+    from pycontain.spec.runtime import Spec
+
+PARENT = "pycontain-oci"
+
+
+class Assembly(Record):
+    """A container of which everything but its processes has been made."""
+
+    plan: Plan
+    cgroup: Cgroup
+    keyring: str
+
+
+def assemble(container: Container, bundle: Bundle, root: str, *, keyring: bool, preserve_fds: int) -> Assembly:
+    """Return the container of a bundle, ready for its processes.
+
+    Raises:
+        PycontainError: what cannot be had; the caller undoes what was made.
+    """
+    spec = bundle.spec
+    cgroup = Cgroup(place(spec, container.id))
+    limits, devices = check_limits(cgroup, spec)
+    plan, name = compile_bundle(
+        bundle, container.id, cgroup, f"{root}/{CACHE}", keyring=keyring, preserve_fds=preserve_fds
+    )
+    if cgroup.paths.exists:
+        cgroup.create(lambda path: container.journal.intend(journal.CGROUP, path), limits)
+        cgroup.apply(limits, devices)
+    return Assembly(plan, cgroup, name)
+
+
+def compile_bundle(
+    bundle: Bundle, container_id: str, cgroup: Cgroup, cache: str, *, keyring: bool, preserve_fds: int
+) -> tuple[Plan, str]:
+    """Return the plan of a bundle in a cgroup, and the name of its session keyring; nothing is made.
+
+    Raises:
+        PycontainError: it cannot be made.
+    """
+    spec = bundle.spec
+    unsupported.refuse(spec)
+    facts = HostFacts(
+        kernel=probe.kernel_version(),
+        arch=probe.architecture(),
+        privileged=probe.is_privileged(),
+        userns=_users(spec),
+        last_capability=probe.last_capability(),
+        cgroup_trees=cgroup_trees(cgroup.paths),
+    )
+    program, flags = None, 0
+    if spec.linux.seccomp is not None:
+        os.makedirs(cache, 0o700, exist_ok=True)
+        compiled = seccomp_cache.cached_filter(f"{cache}/seccomp", spec.linux.seccomp, facts.arch)
+        program, flags = compiled.program, compiled.flags
+    name = f"_ses.{container_id[:64]}" if keyring else ""
+    root = RootSource(DIRECTORY, spec.root.path, writable=True, mounted_at=spec.root.path)
+    hooks = spec.hooks
+    told = HookState(OCI_VERSION_MAX, container_id, bundle.directory, spec.annotations)
+    any_hooks = hooks.prestart or hooks.create_runtime or hooks.create_container or hooks.start_container
+    plan = compile_plan(
+        spec,
+        root,
+        facts,
+        seccomp=program,
+        seccomp_flags=flags,
+        keyring=name,
+        preserve_fds=preserve_fds,
+        hook_state=told if any_hooks else None,
+    )
+    return plan, name
+
+
+def _users(spec: Spec) -> UserNamespace:
+    """Return the users of a configuration."""
+    entry = spec.linux.namespace("user")
+    if entry is None:
+        return UserNamespace(USERNS_HOST)
+    if entry.path is None:
+        return UserNamespace(USERNS_CUSTOM, spec.linux.uid_mappings, spec.linux.gid_mappings)
+    if spec.linux.uid_mappings and spec.linux.gid_mappings:
+        return UserNamespace(USERNS_JOINED, spec.linux.uid_mappings, spec.linux.gid_mappings)
+    from pycontain.oci.joined import maps_of
+
+    uid_map, gid_map = maps_of(entry.path)
+    return UserNamespace(USERNS_JOINED, uid_map, gid_map)
+
+
+def place(spec: Spec, container_id: str) -> CgroupPaths:
+    """Return where the container's cgroup is: at ``cgroupsPath``, or in a place of ours.
+
+    Raises:
+        SpecError: the path is none.
+    """
+    path = spec.linux.cgroups_path or f"{PARENT}/{container_id}"
+    return locate(host.usable(host.probe_host()), path)
+
+
+def check_limits(cgroup: Cgroup, spec: Spec) -> tuple[tuple[Setting, ...], DeviceFilter | None]:
+    """Return what to write, after everything that this host cannot enforce has been an error."""
+    resources = spec.linux.resources
+    if not cgroup.paths.exists:
+        if resources is not None and any(
+            (resources.memory, resources.cpu, resources.pids, resources.block_io, resources.unified)
+        ):
+            raise HostError("linux.resources: this host has no cgroups that can be used", requirement="cgroup")
+        return (), None
+    devices = None
+    if probe.is_privileged():
+        rules = container_rules(resources.devices if resources is not None else ())
+        devices = DeviceFilter(rules, build(rules))
+    if resources is None:
+        return (), devices
+    return cgroup.check(resources, devices), devices
+
+
+def cgroup_trees(paths: CgroupPaths) -> tuple[tuple[str, str], ...]:
+    """Return what the container sees below /sys/fs/cgroup: (name, host directory); name "" for pure v2."""
+    if not paths.v1:
+        return (("", paths.unified),) if paths.unified else ()
+    trees = list(paths.v1.items())
+    if paths.unified:
+        trees.append(("unified", paths.unified))
+    return tuple(trees)
+
+
+def users_from(saved: dict[str, Any]) -> UserNamespace:
+    """Return the user namespace that a state holds."""
+    return UserNamespace(
+        kind=saved["kind"],
+        uid_map=tuple(IDMapping(**row) for row in saved["uid_map"]),
+        gid_map=tuple(IDMapping(**row) for row in saved["gid_map"]),
+        idmap=saved["idmap"],
+    )
+
+
+def undo(container: Container) -> None:
+    """Remove everything that the journal names, then the container's directory; the lock is held. Idempotent.
+
+    Raises:
+        HostError: a process does not die, or a cgroup does not go; the rest is done, and a second call goes on.
+    """
+    intents = container.journal.load()
+    remove.kill(container, intents)
+    cgroups = [words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP]
+    remove.remove_cgroups(cgroups)
+    for parent in {os.path.dirname(path) for path in cgroups}:
+        if os.path.basename(parent) == PARENT:
+            remove.remove_shared(parent)
+    remove.remove_tree(container.directory)

@@ -1,0 +1,92 @@
+"""Hooks that run in the runtime's own namespaces: prestart, createRuntime, poststart, poststop. [lean]"""
+
+from __future__ import annotations
+
+import os
+
+from pycontain.kernel import _sys
+from pycontain.kernel.constants import CLONE_NEWNS
+from pycontain.oci.bundle import NAME, read
+from pycontain.plan.hooks import HookState
+from pycontain.runtime import hooks
+from pycontain.spec.hooks import Hooks
+from pycontain.spec.runtime import OCI_VERSION_MAX
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pycontain.oci.log import Log
+    from pycontain.oci.store import Container, State
+
+POSTSTART, POSTSTOP = "poststart", "poststop"
+
+
+class HostView:
+    """The mount namespace of the caller, kept for hooks before the runtime leaves it; use as a context manager."""
+
+    def __init__(self) -> None:
+        self._fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self) -> HostView:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self._fd)
+
+    def enter(self, directory: str) -> Callable[[], None]:
+        """Return what a hook's process does before it becomes the hook: it goes back there, into ``directory``."""
+
+        def prepare() -> None:
+            if os.stat("/proc/self/ns/mnt").st_ino != os.fstat(self._fd).st_ino:
+                _sys.setns(self._fd, CLONE_NEWNS)
+            os.chdir(directory)
+
+        return prepare
+
+
+def run_before(spec_hooks: Hooks, state: HookState, pid: int, view: HostView) -> None:
+    """Run prestart, then createRuntime.
+
+    Raises:
+        HookError: of the first that fails.
+    """
+    document = state.document("creating", pid)
+    prepare = view.enter(state.bundle)
+    hooks.run_all(spec_hooks.prestart, document, "hooks.prestart", prepare=prepare)
+    hooks.run_all(spec_hooks.create_runtime, document, "hooks.createRuntime", prepare=prepare)
+
+
+def kinds(spec_hooks: Hooks) -> tuple[str, ...]:
+    """Return which kinds of hooks later commands have to run."""
+    found = ((POSTSTART, spec_hooks.poststart), (POSTSTOP, spec_hooks.poststop))
+    return tuple(name for name, entries in found if entries)
+
+
+def saved_hooks(container: Container) -> Hooks:
+    """Return the hooks of the configuration that a container was made from."""
+    with open(f"{container.directory}/{NAME}", "rb") as file:
+        return read(file.read())[0].hooks
+
+
+def _told(state: State) -> HookState:
+    return HookState(OCI_VERSION_MAX, state.id, state.bundle, state.annotations)
+
+
+def run_poststart(entries: Hooks, state: State) -> None:
+    """Run the hooks that follow the start.
+
+    Raises:
+        HookError: of the first that fails.
+    """
+    hooks.run_all(entries.poststart, _told(state).document("running", state.pid), "hooks.poststart")
+
+
+def run_poststop(entries: Hooks, state: State, log: Log) -> None:
+    """Run the hooks that follow the end; one that fails is a warning, and the others are run."""
+    document = _told(state).document("stopped", 0)
+    for index, hook in enumerate(entries.poststop):
+        try:
+            hooks.run(hook, document, f"hooks.poststop[{index}]")
+        except Exception as error:
+            log.warning(str(error))

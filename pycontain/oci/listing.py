@@ -1,0 +1,101 @@
+"""What containers there are and how they are: state, list. [lean]"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pycontain import lean_json
+from pycontain.errors import PycontainError, StoreError, UsageError
+from pycontain.oci.store import STOPPED
+from pycontain.spec.runtime import OCI_VERSION_MAX
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pycontain.oci.invocation import Invocation
+    from pycontain.oci.store import Container, State
+    from pycontain.oci.words import Told
+
+COLUMNS = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
+FORMS = ("table", "json")
+
+
+def state(invocation: Invocation, told: Told) -> int:
+    """Print the state of a container."""
+    container = invocation.store.find(told.arguments[0])
+    document = describe(container, container.load())
+    write(lean_json.dumps(document, indent=2, surrogates=True) + "\n")
+    return 0
+
+
+def describe(container: Container, saved: State) -> dict[str, Any]:
+    """Return the state as JSON has it. Source: runtime.md#state, and what runc adds"""
+    status = container.status(saved)
+    document = {
+        "ociVersion": OCI_VERSION_MAX,
+        "id": saved.id,
+        "pid": 0 if status == STOPPED else saved.pid,
+        "status": status,
+        "bundle": saved.bundle,
+        "rootfs": saved.rootfs,
+        "created": timestamp(saved.created_ns),
+        "owner": "",
+    }
+    if saved.annotations:
+        document["annotations"] = dict(saved.annotations)
+    return document
+
+
+def timestamp(moment_ns: int) -> str:
+    """Return a moment as RFC 3339 with nanoseconds."""
+    seconds, rest = divmod(moment_ns, 1_000_000_000)
+    fraction = f".{rest:09d}".rstrip("0").rstrip(".")
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + fraction + "Z"
+
+
+def list_containers(invocation: Invocation, told: Told) -> int:
+    """Print the containers of the root directory."""
+    form = told.text("format", "table")
+    if form not in FORMS:
+        raise UsageError(f"invalid format option: {form}")
+    ids = invocation.store.ids()
+    if told.flag("quiet"):
+        write("".join(f"{name}\n" for name in ids))
+        return 0
+    rows = []
+    for name in ids:
+        try:
+            container = invocation.store.find(name)
+            saved = container.load()
+            rows.append({**describe(container, saved), "owner": _name_of(saved.owner)})
+        except StoreError as error:
+            invocation.log.warning(f"{name}: {error}")
+        except PycontainError:
+            continue  # removed meanwhile
+    if form == "json":
+        write(lean_json.dumps(rows or None, surrogates=True) + "\n")
+        return 0
+    table = [COLUMNS, *(tuple(str(row[column.lower()]) for column in COLUMNS) for row in rows)]
+    widths = [max(len(line[index]) for line in table) for index in range(len(COLUMNS))]
+    for line in table:
+        text = "   ".join(word.ljust(width) for word, width in zip(line, widths, strict=True))
+        write(text.rstrip() + "\n" if line is COLUMNS else f"{text}\n")
+    return 0
+
+
+def _name_of(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
+def write(text: str) -> None:
+    """Write text to standard output."""
+    data = text.encode("utf-8", "surrogateescape")
+    while data:
+        data = data[os.write(1, data) :]

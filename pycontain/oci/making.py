@@ -1,0 +1,207 @@
+"""What ``create`` and ``run`` share: a container from its bundle up to an init that is ready, or nothing. [lean]"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pycontain.errors import UsageError
+from pycontain.oci import assembly, bundle, console, lifehooks, store
+from pycontain.record import Record
+from pycontain.runtime import held, processes
+from pycontain.runtime.create import Maker, Terms, abandon
+from pycontain.runtime.init import Stdio
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontain.oci.assembly import Assembly
+    from pycontain.oci.bundle import Bundle
+    from pycontain.oci.invocation import Invocation
+    from pycontain.oci.store import Container, State
+    from pycontain.oci.words import Told
+    from pycontain.runtime.create import Created
+
+FILTER = "seccomp.bpf"
+
+
+class Request(Record):
+    """What the command line of ``create`` and ``run`` asks for. ``preserve_fds`` counts those of LISTEN_FDS too."""
+
+    id: str
+    bundle: str
+    console_socket: str = ""
+    pidfd_socket: str = ""
+    pid_file: str = ""
+    keyring: bool = True
+    preserve_fds: int = 0
+    listen_fds: int = 0
+
+
+def request(told: Told) -> Request:
+    """Return the request of a command line.
+
+    Raises:
+        UsageError: a value makes no sense, or a descriptor to hand on is not open.
+    """
+    listen = os.environ.get("LISTEN_FDS", "")
+    listen_fds = int(listen) if listen.isascii() and listen.isdigit() and len(listen) < 5 else 0
+    preserve = told.number("preserve-fds") + listen_fds
+    for fd in range(3, 3 + preserve):
+        try:
+            os.fstat(fd)
+        except OSError:
+            raise UsageError(f"unable to stat preserved-fd {fd} (of {preserve} fds): bad file descriptor") from None
+    return Request(
+        id=store.check_id(told.arguments[0]),
+        bundle=told.text("bundle"),
+        console_socket=told.text("console-socket"),
+        pidfd_socket=told.text("pidfd-socket"),
+        pid_file=told.text("pid-file"),
+        keyring=not told.flag("no-new-keyring"),
+        preserve_fds=preserve,
+        listen_fds=listen_fds,
+    )
+
+
+class Making:
+    """A container that is being made: its directory exists, its lock is held by this process.
+
+    Use as a context manager: when the block fails, everything made so far is undone. ``held``: somebody else starts it.
+    """
+
+    def __init__(self, invocation: Invocation, request: Request, *, held: bool) -> None:
+        self.invocation = invocation
+        self.request = request
+        self.held = held
+        self.bundle: Bundle
+        self.container: Container
+        self.assembly: Assembly
+        self.created: Created | None = None
+        self.state: State
+        self._hooked = False
+
+    def __enter__(self) -> Making:
+        self.bundle = _with_listen_fds(bundle.load(self.request.bundle), self.request.listen_fds)
+        for line in self.bundle.warnings:
+            self.invocation.log.warning(line)
+        self.container = self.invocation.store.add(self.request.id)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        try:
+            if kind is not None:
+                self._undo()
+        finally:
+            self.container.unlock()
+
+    def _undo(self) -> None:
+        if self.created is not None:
+            abandon(self.created)
+        assembly.undo(self.container)
+        if self.request.pid_file and self.created is not None:
+            try:
+                os.unlink(self.request.pid_file)
+            except OSError:
+                pass  # it was not written
+        if self._hooked:
+            lifehooks.run_poststop(self.bundle.spec.hooks, self.state, self.invocation.log)
+
+    def create(self, *, status: str) -> Created:
+        """Make the container's processes and return its init; ``status`` is what the state says when it is ready.
+
+        Raises:
+            PycontainError: what failed.
+        """
+        request, container = self.request, self.container
+        self.assembly = assembly.assemble(
+            container,
+            self.bundle,
+            self.invocation.store.root,
+            keyring=request.keyring,
+            preserve_fds=request.preserve_fds,
+        )
+        self.state = self._first_state()
+        staging = f"{container.directory}/trees"
+        os.mkdir(staging, 0o700)
+        listener = held.listen(container.directory) if self.held else -1
+        with lifehooks.HostView() as view:
+            created = Maker(
+                self.assembly.plan,
+                journal=container.journal,
+                cgroup=self.assembly.cgroup if self.assembly.cgroup.paths.exists else None,
+                stdio=Stdio(0, 1, 2),
+                staging=staging,
+                tied=False,
+                forget=container.unlock,
+                meanwhile=self._write_configuration,
+                terms=Terms(listener=listener, hooks=lambda made: self._run_hooks(made, view)),
+            ).create()
+        self.created = created
+        if listener >= 0:
+            os.close(listener)
+        if created.terminal >= 0 and request.console_socket:
+            console.send_terminal(created.terminal, request.console_socket)
+            os.close(created.terminal)
+            created.terminal = -1
+        if request.pidfd_socket:
+            console.send(request.pidfd_socket, "pidfd", created.pidfd)
+        self.state = self.state.replace(status=status, pid=created.pid, pid_start=created.pid_start)
+        container.save(self.state)
+        if request.pid_file:
+            store.write_file(request.pid_file, str(created.pid).encode(), 0o644)
+        return created
+
+    def keep(self) -> None:
+        """Let init wait for whoever starts it."""
+        assert self.created is not None, "create() comes first"
+        self.created.keep()
+
+    def _first_state(self) -> State:
+        plan, spec = self.assembly.plan, self.bundle.spec
+        return store.State(
+            id=self.container.id,
+            bundle=self.bundle.directory,
+            rootfs=spec.root.path,
+            oci_version=spec.oci_version,
+            created_ns=time.time_ns(),
+            boot_id=processes.boot_id(),
+            owner=os.geteuid(),
+            cgroup=self.assembly.cgroup.paths.asdict(),
+            userns=plan.userns.asdict(),
+            annotations=dict(spec.annotations),
+            program=plan.process.argv[0],
+            paths=plan.process.paths,
+            hooks=lifehooks.kinds(spec.hooks),
+            keyring=self.assembly.keyring,
+            seccomp_flags=plan.process.seccomp_flags,
+        )
+
+    def _write_configuration(self) -> None:
+        """Keep the configuration as it is now: what becomes of the bundle must not matter."""
+        self.container.write(bundle.NAME, self.bundle.text)
+        if self.assembly.plan.process.seccomp is not None:
+            self.container.write(FILTER, self.assembly.plan.process.seccomp)
+
+    def _run_hooks(self, created: Created, view: lifehooks.HostView) -> None:
+        """Run the hooks before pivot_root; they may ask for the container's state."""
+        self._hooked = True
+        self.state = self.state.replace(pid=created.pid, pid_start=created.pid_start)
+        self.container.save(self.state)
+        state = self.assembly.plan.hook_state
+        assert state is not None, "a plan that awaits hooks has a state for them"
+        lifehooks.run_before(self.bundle.spec.hooks, state, created.pid, view)
+
+
+def _with_listen_fds(found: Bundle, listen_fds: int) -> Bundle:
+    """Tell the program of the descriptors that systemd's socket activation hands on. Source: sd_listen_fds(3)"""
+    process = found.spec.process
+    if not listen_fds or process is None:
+        return found
+    env = (*process.env, f"LISTEN_FDS={listen_fds}", "LISTEN_PID=1")
+    return found.replace(spec=found.spec.replace(process=process.replace(env=env)))
+
+
+def check_console(found: Bundle, request: Request, *, needed: bool) -> None:
+    """Refuse a terminal without a socket for it, and the reverse; see :func:`console.check`."""
+    assert found.spec.process is not None, "bundle.load has seen to it"
+    console.check(found.spec.process, request.console_socket, needed=needed)

@@ -1,0 +1,50 @@
+"""``run``: a container that this process makes, starts and, in the foreground, waits for. [lean]"""
+
+from __future__ import annotations
+
+import os
+
+from pycontain.kernel import _sys
+from pycontain.kernel.constants import PR_SET_CHILD_SUBREAPER
+from pycontain.oci import verbs
+from pycontain.oci.making import Making, check_console, request
+from pycontain.oci.store import RUNNING, STOPPED
+from pycontain.runtime import create, forwarding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontain.oci.invocation import Invocation
+    from pycontain.oci.words import Told
+
+
+def run(invocation: Invocation, told: Told) -> int:
+    """Run a container and return its exit code; 0 when detached.
+
+    Raises:
+        PycontainError: it could not be started; nothing is left then.
+    """
+    detach = told.flag("detach")
+    if not detach and not told.flag("no-subreaper"):
+        _sys.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    with Making(invocation, request(told), held=False) as making:
+        check_console(making.bundle, making.request, needed=True)
+        created = making.create(status=RUNNING)
+        if not detach:
+            forwarding.block()
+        create.start(created, making.assembly.plan.process)
+        verbs.finish_start(invocation, making.container, making.state)
+        if detach:
+            return 0
+        making.container.unlock()
+    code, _ = forwarding.attend(created)
+    if told.flag("keep"):
+        return code
+    making.container.lock()
+    making.container.save(making.state.replace(status=STOPPED))
+    verbs.destroy(invocation, making.container)
+    if making.request.pid_file:
+        try:
+            os.unlink(making.request.pid_file)
+        except FileNotFoundError:
+            pass
+    return code

@@ -1,0 +1,263 @@
+"""What is known of each container: one directory per container below the root directory. [lean]
+
+::
+
+    <root>/<id>/lock          held (flock) by whoever makes, starts or deletes the container
+    <root>/<id>/journal       what has been made, before it is made: runtime.journal
+    <root>/<id>/state.json    replaced by rename
+    <root>/<id>/config.json   the bundle's configuration as it was
+    <root>/<id>/start.sock    at which init waits: runtime.held
+    <root>/.cache/seccomp     compiled filters
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from pycontain import lean_json
+from pycontain.errors import Exists, NotFound, PycontainError, StoreError, UsageError, WrongState
+from pycontain.record import Record
+from pycontain.runtime import processes
+from pycontain.runtime.journal import Journal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+VERSION = 1
+CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
+CACHE = ".cache"
+LOCK_WITHIN_S = 10.0
+_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+_MAX_ID = 1024
+_STORED_AS: dict[str, type] = {"str": str, "int": int, "bool": bool, "dict": dict, "tuple": list}
+
+
+class State(Record):
+    """The state file of one container. ``status`` is what was last written; :meth:`Container.status` is what is true.
+
+    ``cgroup`` is cgroups.cgroup.CgroupPaths as a dict, ``userns`` plan.facts.UserNamespace; ``program`` and ``paths``
+    are what init executes; ``hooks`` names the kinds of hooks that are still to run.
+    """
+
+    id: str
+    bundle: str
+    rootfs: str
+    oci_version: str
+    created_ns: int
+    boot_id: str
+    version: int = VERSION
+    status: str = CREATING
+    pid: int = 0
+    pid_start: int = 0
+    owner: int = 0
+    cgroup: dict[str, Any] = {}  # noqa: RUF012
+    userns: dict[str, Any] = {}  # noqa: RUF012
+    annotations: dict[str, str] = {}  # noqa: RUF012
+    program: str = ""
+    paths: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
+    keyring: str = ""
+    seccomp_flags: int = 0
+
+
+def check_id(text: str) -> str:
+    """Return an id that can be the name of a directory.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not text or len(text) > _MAX_ID or not _CHARACTERS.issuperset(text) or text.startswith("."):
+        raise UsageError(f"invalid container id format: {text!r}")
+    return text
+
+
+class Container:
+    """One container's directory; what changes it is called with its lock held."""
+
+    def __init__(self, root: str, container_id: str) -> None:
+        self.id = container_id
+        self.directory = f"{root}/{container_id}"
+        self.journal = Journal(self.directory)
+        self._lock = -1
+
+    def lock(self, *, wait_s: float = LOCK_WITHIN_S) -> None:
+        """Take the lock; it is dropped with the process, or by :meth:`unlock`.
+
+        Raises:
+            NotFound: the container is no more.
+            WrongState: another command holds it for longer than ``wait_s``.
+        """
+        try:
+            fd = os.open(f"{self.directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise _missing() from None
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    os.close(fd)
+                    raise WrongState(f"container {self.id} is being changed by another command") from None
+                time.sleep(0.005)
+        if os.fstat(fd).st_nlink == 0:
+            os.close(fd)
+            raise _missing()
+        self._lock = fd
+
+    def unlock(self) -> None:
+        """Close this process's descriptor of the lock: a fork closes its copy, the holder drops the lock."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a command is making, starting or deleting it at this moment."""
+        try:
+            fd = os.open(f"{self.directory}/lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    def load(self) -> State:
+        """Return the state as last saved.
+
+        Raises:
+            NotFound: there is no such container.
+            StoreError: there is no usable state; ``delete --force`` removes what was made.
+        """
+        path = f"{self.directory}/state.json"
+        try:
+            with open(path, encoding="utf-8", errors="backslashreplace") as file:
+                text = file.read()
+        except FileNotFoundError:
+            if not os.path.isdir(self.directory):
+                raise _missing() from None
+            raise StoreError(f"container {self.id} was never completed", hint="delete --force removes it") from None
+        try:
+            document = lean_json.loads(text, source=path, surrogates=True)
+        except PycontainError as error:
+            raise StoreError(f"damaged state: {error}", hint="delete --force removes it") from error
+        if not isinstance(document, dict) or document.get("version") != VERSION:
+            raise StoreError(f"{path}: state of another version", hint="delete --force removes it")
+        for name, value in document.items():
+            declared = State._fields.get(name, "").partition("[")[0]
+            if not declared or type(value) is not _STORED_AS[declared]:
+                raise StoreError(f"damaged state: {path}: {name}", hint="delete --force removes it")
+            if isinstance(value, list):
+                document[name] = tuple(value)
+        try:
+            return State(**document)
+        except TypeError as error:
+            raise StoreError(f"damaged state: {path}: {error}", hint="delete --force removes it") from error
+
+    def save(self, state: State) -> None:
+        """Replace the state file as a whole."""
+        self.write("state.json", lean_json.dumps(state.asdict(), surrogates=True).encode())
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file of the container's directory by rename.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        write_file(f"{self.directory}/{name}", data, 0o600)
+
+    def status(self, state: State) -> str:
+        """Return the status that is true now."""
+        if state.status == STOPPED or not state.pid:
+            return state.status if state.status == STOPPED or self.is_locked else STOPPED
+        if state.boot_id != processes.boot_id() or not processes.is_alive(state.pid, state.pid_start):
+            return STOPPED
+        if state.status == CREATING:
+            return CREATING if self.is_locked else STOPPED
+        if state.status == RUNNING and state.cgroup:
+            from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
+
+            with Cgroup(CgroupPaths(**state.cgroup)) as cgroup:
+                if cgroup.frozen():
+                    return PAUSED
+        return state.status
+
+
+def write_file(path: str, data: bytes, mode: int) -> None:
+    """Write a file by rename, so that nobody sees half of it.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    directory, _, name = path.rpartition("/")
+    temporary = f"{directory or '.'}/.{name}.{os.getpid()}"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        try:
+            os.fchmod(fd, mode)
+            if os.write(fd, data) != len(data):
+                raise StoreError(f"write {path}: no space left on device")
+            os.rename(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise StoreError(f"write {path}: {(error.strerror or '').lower()}") from error
+
+
+class Store:
+    """The containers below one root directory."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def add(self, container_id: str) -> Container:
+        """Make a container's directory and return it with its lock held.
+
+        Raises:
+            Exists: there is a container of that id.
+            StoreError: the directory cannot be made.
+        """
+        container = Container(self.root, check_id(container_id))
+        try:
+            os.makedirs(self.root, 0o711, exist_ok=True)
+            os.mkdir(container.directory, 0o700)
+        except FileExistsError:
+            raise Exists("container with given ID already exists") from None
+        except OSError as error:
+            raise StoreError(f"mkdir {error.filename}: {(error.strerror or '').lower()}") from error
+        container.lock()
+        return container
+
+    def find(self, container_id: str) -> Container:
+        """Return a container.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        container = Container(self.root, check_id(container_id))
+        if not os.path.isdir(container.directory):
+            raise _missing()
+        return container
+
+    def ids(self) -> list[str]:
+        """Return the ids of all containers, sorted."""
+        try:
+            return sorted(name for name in os.listdir(self.root) if not name.startswith("."))
+        except FileNotFoundError:
+            return []
+
+
+def _missing() -> NotFound:
+    # engines look for these words
+    return NotFound("container does not exist")

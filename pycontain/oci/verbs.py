@@ -1,0 +1,170 @@
+"""The verbs of a container's life but ``run``: create, start, kill, delete. [lean]"""
+
+from __future__ import annotations
+
+import _signal
+import os
+
+from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
+from pycontain.errors import NotFound, PycontainError, StoreError, UsageError, WrongState
+from pycontain.kernel import _sys
+from pycontain.kernel.constants import SIGNALS, SIGRTMAX
+from pycontain.oci import assembly, lifehooks
+from pycontain.oci.store import CREATED, CREATING, PAUSED, RUNNING, STOPPED
+from pycontain.runtime import held, processes, remove
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontain.oci.invocation import Invocation
+    from pycontain.oci.store import Container, State
+    from pycontain.oci.words import Told
+    from pycontain.spec.hooks import Hooks
+
+NOT_RUNNING = "container not running"
+
+
+def create(invocation: Invocation, told: Told) -> int:
+    """Make a container that waits to be started."""
+    from pycontain.oci.making import Making, check_console, request
+
+    with Making(invocation, request(told), held=True) as making:
+        check_console(making.bundle, making.request, needed=True)
+        making.create(status=CREATED)
+        making.keep()
+    return 0
+
+
+def start(invocation: Invocation, told: Told) -> int:
+    """Start the program of a container.
+
+    Raises:
+        WrongState: it does not wait to be started.
+        ExecError: the program cannot be executed.
+    """
+    container = invocation.store.find(told.arguments[0])
+    container.lock()
+    state = container.load()
+    status = container.status(state)
+    if status != CREATED:
+        raise WrongState(
+            "cannot start a container that has stopped"
+            if status == STOPPED
+            else f"cannot start an already running container ({status})"
+        )
+    state = state.replace(status=RUNNING)
+    container.save(state)
+    held.begin(container.directory, state.program, state.paths, listener=_no_listener)
+    os.unlink(f"{container.directory}/{held.SOCKET}")
+    finish_start(invocation, container, state)
+    return 0
+
+
+def _no_listener(_fd: int) -> None:
+    raise PycontainError("seccomp: a listener that nobody asked for")
+
+
+def finish_start(invocation: Invocation, container: Container, state: State) -> None:
+    """Run the hooks that follow the start; where one fails, the container is ended.
+
+    Raises:
+        HookError: one failed.
+    """
+    if lifehooks.POSTSTART not in state.hooks:
+        return
+    try:
+        lifehooks.run_poststart(lifehooks.saved_hooks(container), state)
+    except PycontainError:
+        destroy(invocation, container)
+        raise
+
+
+def kill(invocation: Invocation, told: Told) -> int:
+    """Send a signal to a container's first process, or to all of them.
+
+    Raises:
+        WrongState: nothing of it runs.
+    """
+    number = parse_signal(told.arguments[1] if len(told.arguments) > 1 else "SIGTERM")
+    container = invocation.store.find(told.arguments[0])
+    state = container.load()
+    status = container.status(state)
+    with Cgroup(CgroupPaths(**state.cgroup)) as cgroup:
+        if told.flag("all"):
+            cgroup.signal_all(number)
+            return 0
+        pidfd = processes.open_pidfd(state.pid, state.pid_start) if status in (CREATED, RUNNING, PAUSED) else None
+        if pidfd is None:
+            raise WrongState(NOT_RUNNING)
+        try:
+            _sys.pidfd_send_signal(pidfd, number, 0)
+        except ProcessLookupError:
+            raise WrongState(NOT_RUNNING) from None
+        finally:
+            os.close(pidfd)
+        # a frozen process of cgroup v1 does not die before it runs again
+        if status == PAUSED and number == _signal.SIGKILL and not cgroup.paths.unified:
+            cgroup.thaw()
+    return 0
+
+
+def parse_signal(text: str) -> int:
+    """Return the number of ``TERM``, ``SIGTERM``, ``15`` or ``RTMIN+3``.
+
+    Raises:
+        UsageError: there is no such signal.
+    """
+    if text.isascii() and text.isdigit() and len(text) < 4 and 0 <= int(text) <= SIGRTMAX:
+        return int(text)
+    name = text.upper()
+    name = name if name.startswith("SIG") else f"SIG{name}"
+    if name not in SIGNALS:
+        raise UsageError(f"unknown signal {text!r}")
+    return SIGNALS[name]
+
+
+def delete(invocation: Invocation, told: Told) -> int:
+    """Remove what was made for a container.
+
+    Raises:
+        WrongState: it has not stopped, and is not to be killed.
+    """
+    force = told.flag("force")
+    try:
+        container = invocation.store.find(told.arguments[0])
+        if force and container.is_locked:
+            remove.kill(container)  # whoever makes it gives up then
+        container.lock()
+        state = _load_or_none(container)
+        if state is not None:
+            status = container.status(state.replace(status=STOPPED) if state.status == CREATING else state)
+            if status != STOPPED and not force:
+                raise WrongState(f"cannot delete container {container.id} that is not stopped: {status}")
+    except NotFound:
+        if force:
+            return 0
+        raise
+    destroy(invocation, container)
+    return 0
+
+
+def _load_or_none(container: Container) -> State | None:
+    """Return the state, None where there is none that can be used: then the journal says what there is."""
+    try:
+        return container.load()
+    except StoreError:
+        return None
+
+
+def destroy(invocation: Invocation, container: Container) -> None:
+    """End and remove a container whose lock is held, and run its poststop hooks."""
+    state = _load_or_none(container)
+    hooks: Hooks | None = None
+    if state is not None and lifehooks.POSTSTOP in state.hooks:
+        try:
+            hooks = lifehooks.saved_hooks(container)
+        except (OSError, PycontainError) as error:
+            invocation.log.warning(f"poststop hooks: {error}")
+    assembly.undo(container)
+    container.unlock()
+    if hooks is not None and state is not None:
+        lifehooks.run_poststop(hooks, state, invocation.log)

@@ -1,0 +1,23 @@
+"""The runtime under test, with a root directory of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import images
+from harness.oci import Oci
+
+
+@pytest.fixture
+def oci(busybox: Path) -> Iterator[Oci]:
+    """Yield the program; at the end nothing may be left of its containers."""
+    place = images.memory_directory("oci-")
+    try:
+        runtime = Oci(place / "root", place, busybox)
+        yield runtime
+        runtime.remove_all()
+        assert runtime.left() == []
+    finally:
+        images.remove(place)
