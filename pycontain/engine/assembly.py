@@ -13,7 +13,7 @@ import os
 import stat
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.engine import apparmor, filesystems, mountpoints, placement
+from pycontain.engine import apparmor, defaults, filesystems, mountpoints, placement
 from pycontain.engine import userns as users
 from pycontain.errors import HostError, StoreError, UsageError
 from pycontain.plan.compile import compile_plan
@@ -156,6 +156,7 @@ def _compile(
         seccomp_flags=flags,
         keyring=keyring_of(prepared.id),
         preserve_fds=prepared.preserve_fds,
+        oom_score=defaults.OOM_SCORE,
     )
 
 

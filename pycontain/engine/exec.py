@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.engine import capabilities, config, direct
+from pycontain.engine import capabilities, config, defaults, direct
 from pycontain.engine.assembly import keyring_of
 from pycontain.engine.making import FILTER
 from pycontain.engine.stdio import Streams
@@ -113,6 +113,7 @@ def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
         last_capability=last,
         seccomp=seccomp,
         preserve_fds=options.preserve_fds,
+        oom_score=defaults.OOM_SCORE,
         groups=saved.userns.get("kind") != USERNS_SINGLE,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.engine import assembly, config
+from pycontain.engine import assembly, config, defaults
 from pycontain.engine import userns as users
 from pycontain.engine.making import FILTER
 from pycontain.errors import WrongState
@@ -88,7 +88,12 @@ class Remaking:
         userns = users.from_state(saved.userns)
         facts = assembly.facts_for(self.settings, userns, cgroup, privileged=probe.is_privileged())
         self.plan = compile_plan(
-            spec, root, facts, seccomp=self._load_filter(), keyring=assembly.keyring_of(self.entry.id)
+            spec,
+            root,
+            facts,
+            seccomp=self._load_filter(),
+            keyring=assembly.keyring_of(self.entry.id),
+            oom_score=defaults.OOM_SCORE,
         )
         assembly.make_cgroup(self.entry, cgroup, spec)
         self._cgroup = cgroup

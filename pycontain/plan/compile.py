@@ -57,11 +57,13 @@ def compile_plan(
     keyring: str = "",
     preserve_fds: int = 0,
     hook_state: HookState | None = None,
+    oom_score: int | None = None,
 ) -> Plan:
     """Return the plan that makes ``spec`` on a host with these facts.
 
     ``seccomp`` is the compiled filter of the spec (plan.seccomp); ``keyring`` names the session keyring;
-    ``hook_state`` is what the spec's hooks are told, None leaves them out.
+    ``hook_state`` is what the spec's hooks are told, None leaves them out; ``oom_score`` is tried where the spec has
+    none, which an OCI runtime must then leave alone (config.md#process).
 
     Raises:
         SpecError: something in the spec cannot be made, with its JSON path.
@@ -97,6 +99,7 @@ def compile_plan(
             seccomp=seccomp,
             seccomp_flags=seccomp_flags,
             preserve_fds=preserve_fds,
+            oom_score=oom_score,
             groups=facts.userns.kind != USERNS_SINGLE,
         ),
         host_inside=not facts.privileged,

@@ -49,7 +49,7 @@ class ProcessPlan(Record):
 
     ``paths`` are the files to try in order; ``rlimits`` are (number, soft, hard) with -1 for no limit; ``groups``
     are the supplementary ids, None where the user namespace does not let them be set; ``seccomp`` is a BPF program or
-    None; ``umask`` None leaves 022.
+    None; ``umask`` None leaves 022. ``oom_score_tried``: the score is one that nobody asked for, and may be refused.
     """
 
     argv: tuple[str, ...]
@@ -65,6 +65,7 @@ class ProcessPlan(Record):
     rlimits: tuple[tuple[int, int, int], ...]
     oom_score_adj: int | None
     terminal: bool
+    oom_score_tried: bool = False
     seccomp: bytes | None = None
     seccomp_flags: int = 0
     apparmor: str = ""
@@ -80,11 +81,12 @@ def compile_process(
     seccomp_flags: int = 0,
     preserve_fds: int = 0,
     groups: bool = True,
+    oom_score: int | None = None,
 ) -> ProcessPlan:
     """Return the process of a spec as a plan.
 
     ``groups`` is false in a user namespace that was mapped without privilege: setgroups is denied there, and the one
-    group that is mapped is all that there is (user_namespaces(7)).
+    group that is mapped is all that there is (user_namespaces(7)). ``oom_score`` is tried where the spec has none.
 
     Raises:
         SpecError: no command, or an unknown limit.
@@ -108,7 +110,8 @@ def compile_process(
         capabilities=_capability_sets(process, last_capability),
         no_new_privileges=process.no_new_privileges,
         rlimits=tuple(rlimits),
-        oom_score_adj=process.oom_score_adj,
+        oom_score_adj=oom_score if process.oom_score_adj is None else process.oom_score_adj,
+        oom_score_tried=process.oom_score_adj is None,
         terminal=process.terminal,
         seccomp=seccomp,
         seccomp_flags=seccomp_flags,

@@ -18,7 +18,7 @@ from pycontain.plan.namespaces import CLONE_FLAGS, PROC_NAMES
 from pycontain.plan.ops import NewFilesystem
 from pycontain.runtime import credentials, entry, init, processes, seal
 from pycontain.runtime.channel import READY, START, TERMINAL, Channel, Sequence
-from pycontain.runtime.create import SOCK_SEQPACKET, Created, adjust_oom_score, limit
+from pycontain.runtime.create import SOCK_SEQPACKET, Created, abandon, adjust_oom_score, limit
 from pycontain.runtime.inside import open_terminal
 from pycontain.runtime.trees import new_filesystem
 
@@ -76,9 +76,14 @@ class Joiner:
             _sys.waitid_pidfd(pidfd, WEXITED)
             os.close(pidfd)
         created = Created(inner, processes.start_time(inner) or 0, _sys.pidfd_open(inner, 0), channel, -1)
-        if self.process.terminal:
-            created.terminal = channel.receive(TERMINAL)[1][0]
-        channel.receive(READY)
+        channel.watched = inner
+        try:
+            if self.process.terminal:
+                created.terminal = channel.receive(TERMINAL)[1][0]
+            channel.receive(READY)
+        except BaseException:
+            abandon(created)
+            raise
         return created
 
     def _sequence(self) -> Sequence:
