@@ -84,7 +84,8 @@ def _inspect(settings: Settings, parsed: Parsed) -> int:
 def _top(settings: Settings, parsed: Parsed) -> int:
     from pycontain.engine import top
 
-    sys.stdout.write(top.COLUMNS.render(top.top(settings, parsed.rest[0]), parsed.values.get("format", "table")))
+    reference, *arguments = parsed.rest
+    sys.stdout.write(top.top(settings, reference, arguments, parsed.values.get("format", "table")))
     return 0
 
 
@@ -185,7 +186,7 @@ VERBS = {
         _MANY,
         _inspect,
     ),
-    "top": Verb((_FORMAT,), "CONTAINER", _top, most=1),
+    "top": Verb((_FORMAT,), "CONTAINER [PS-OPTION]...", _top, command=True),
     "stats": Verb(
         (
             flag("--all -a", "those that do not run, too"),

@@ -103,14 +103,21 @@ def explain(settings: Settings, options: RunOptions) -> int:
     Raises:
         PycontainError: this host could not make it.
     """
+    from pycontain import lean_json
     from pycontain.engine import assembly, generate, names
-    from pycontain.plan.explain import text
+    from pycontain.plan.explain import document, text
 
     container_id = names.new_id()
     prepared = generate.prepare(settings, options, container_id, options.name or names.random_name(0))
     plan, note = assembly.preview(settings, prepared)
-    for line in (*prepared.notes, note):
-        if line:
-            of(settings).warning(line)
-    os.write(1, text(plan).encode("utf-8", "surrogateescape"))
+    notes = [line for line in (*prepared.notes, note) if line]
+    for line in notes:
+        of(settings).warning(line)
+    if options.explain_format == "json":
+        found = {"id": prepared.id, "name": prepared.name, "root": prepared.root.asdict(), "notes": notes}
+        data = (lean_json.dumps({**found, **document(plan)}, indent=4, surrogates=True) + "\n").encode()
+    else:
+        data = text(plan).encode("utf-8", "surrogateescape")
+    while data:
+        data = data[os.write(1, data) :]
     return 0

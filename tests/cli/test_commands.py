@@ -183,3 +183,30 @@ def test_two_starts_at_once_do_not_mix_their_output(pycontain: Cli, busybox: Pat
     for thread in threads:
         thread.join()
     assert sorted(results) == ["0\n", "1\n", "2\n", "3\n"]
+
+
+@pytest.mark.parametrize("words", [["explain"], ["run", "--explain"], ["create", "--explain"]], ids=" ".join)
+def test_explain_as_json(pycontain: Cli, busybox: Path, words: list[str]) -> None:
+    """One document: the steps of the text with their arguments, limits, namespaces and the mapping of users."""
+    options = ["--name", "planned", "--pids-limit", "9", "-v", "/tmp:/host:ro", "--uts", "host"]
+    out = pycontain.ok(*words, "--format", "json", *options, str(busybox), "echo", "ä\udcff")
+    found = json.loads(out)
+    text = pycontain.ok(*words, *options, str(busybox), "echo", "ä\udcff")
+    assert [step["what"].split("/containers/")[0] for step in found["steps"]]
+    assert len(found["steps"]) == sum(line.startswith(" ") for line in text.splitlines())
+    assert all(step.keys() == {"stage", "op", "what", "spec_path", "arguments"} for step in found["steps"])
+    assert found["name"] == "planned"
+    assert found["limits"]["pids"] == {"limit": 9}
+    assert "uts" in found["namespaces"]["host"]
+    assert "pid" in found["namespaces"]["new"]
+    assert found["user_mapping"]["uid_map"][0]["container_id"] == 0
+    (bind,) = [step for step in found["steps"] if step["arguments"].get("source") == "/tmp"]
+    assert bind["op"] == "OpenTree"
+    assert bind["spec_path"].startswith("mounts[")
+    assert found["steps"][-1]["arguments"]["argv"] == ["echo", "ä\udcff"]
+    assert pycontain.containers() == []
+
+
+def test_the_form_of_a_plan_needs_a_plan(pycontain: Cli, busybox: Path) -> None:
+    assert "--format: is the form of --explain" in pycontain.fails("run", "--format", "json", busybox, "true")
+    assert "'xml'" in pycontain.fails("explain", "--format", "xml", busybox, "true")
