@@ -78,7 +78,7 @@ def attend(created: Created, streams: Streams, *, timeout_s: float = 0) -> tuple
     """
     if streams.ours is not None:
         # a terminal, file or socket: copying needs some modules more
-        from pycontain.engine import terminal
+        from pycontain.runtime import terminal
 
         forward = forwarding.forwarder(created.pidfd)
         terminal.relay_pipes(
