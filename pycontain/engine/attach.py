@@ -13,7 +13,9 @@ import time
 
 from pycontain.engine import exits, protocol, waiting
 from pycontain.engine.loop import MSG_DONTWAIT
-from pycontain.engine.terminal import (
+from pycontain.errors import NotFound, PycontainError, WrongState, from_fields
+from pycontain.kernel import _sys
+from pycontain.runtime.terminal import (
     CHUNK,
     KeyFilter,
     RawTerminal,
@@ -24,8 +26,6 @@ from pycontain.engine.terminal import (
     session_signals,
     size_of,
 )
-from pycontain.errors import NotFound, PycontainError, WrongState, from_fields
-from pycontain.kernel import _sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

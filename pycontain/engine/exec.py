@@ -73,9 +73,9 @@ def _attend(created: Created, process: ProcessPlan, options: ExecOptions, stream
         create.start(created, process)
         return 0
     if process.terminal:
-        from pycontain.engine import terminal
+        from pycontain.runtime import terminal
 
-        return terminal.attend(created, process, options)
+        return terminal.attend(created, process, interactive=options.interactive, detach_keys=options.detach_keys)
     try:
         direct.start(created, process)
     except BaseException:

@@ -35,7 +35,7 @@ def run(settings: Settings, options: RunOptions) -> int:
         return direct.run(settings, options, of(settings).warning)
     from pycontain.engine.attach import Connection
     from pycontain.engine.monitored import START_WITHIN_S
-    from pycontain.engine.terminal import require_terminal
+    from pycontain.runtime.terminal import require_terminal
 
     if options.tty and options.interactive and not options.detach:
         require_terminal()

@@ -53,9 +53,10 @@ def assemble(container: Container, bundle: Bundle, root: str, *, keyring: bool, 
     spec = bundle.spec
     cgroup = Cgroup(place(spec, container.id))
     limits, devices = check_limits(cgroup, spec)
-    plan, name = compile_bundle(
-        bundle, container.id, cgroup, f"{root}/{CACHE}", keyring=keyring, preserve_fds=preserve_fds
-    )
+    cache = f"{root}/{CACHE}"
+    if spec.linux.seccomp is not None:
+        os.makedirs(cache, 0o700, exist_ok=True)
+    plan, name = compile_bundle(bundle, container.id, cgroup, cache, keyring=keyring, preserve_fds=preserve_fds)
     if cgroup.paths.exists:
         cgroup.create(lambda path: container.journal.intend(journal.CGROUP, path), limits)
         cgroup.apply(limits, devices)
@@ -82,7 +83,6 @@ def compile_bundle(
     )
     program, flags = None, 0
     if spec.linux.seccomp is not None:
-        os.makedirs(cache, 0o700, exist_ok=True)
         compiled = seccomp_cache.cached_filter(f"{cache}/seccomp", spec.linux.seccomp, facts.arch)
         program, flags = compiled.program, compiled.flags
     name = f"_ses.{container_id[:64]}" if keyring else ""

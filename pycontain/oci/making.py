@@ -43,14 +43,7 @@ def request(told: Told) -> Request:
     Raises:
         UsageError: a value makes no sense, or a descriptor to hand on is not open.
     """
-    listen = os.environ.get("LISTEN_FDS", "")
-    listen_fds = int(listen) if listen.isascii() and listen.isdigit() and len(listen) < 5 else 0
-    preserve = told.number("preserve-fds") + listen_fds
-    for fd in range(3, 3 + preserve):
-        try:
-            os.fstat(fd)
-        except OSError:
-            raise UsageError(f"unable to stat preserved-fd {fd} (of {preserve} fds): bad file descriptor") from None
+    preserve, listen_fds = preserved(told)
     return Request(
         id=store.check_id(told.arguments[0]),
         bundle=told.text("bundle"),
@@ -61,6 +54,23 @@ def request(told: Told) -> Request:
         preserve_fds=preserve,
         listen_fds=listen_fds,
     )
+
+
+def preserved(told: Told) -> tuple[int, int]:
+    """Return how many descriptors from 3 on are handed on, and how many of them are those of LISTEN_FDS.
+
+    Raises:
+        UsageError: one of them is not open: the number would become one of ours.
+    """
+    listen = os.environ.get("LISTEN_FDS", "")
+    listen_fds = int(listen) if listen.isascii() and listen.isdigit() and len(listen) < 5 else 0
+    preserve = told.number("preserve-fds") + listen_fds
+    for fd in range(3, 3 + preserve):
+        try:
+            os.fstat(fd)
+        except OSError:
+            raise UsageError(f"unable to stat preserved-fd {fd} (of {preserve} fds): bad file descriptor") from None
+    return preserve, listen_fds
 
 
 class Making:

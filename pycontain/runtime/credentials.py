@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SIGKILL = 9
 CAPABILITIES = 64
+_LARGEST_PASSWD = 1 << 20
 _FINISH_STEPS = {
     FINISH_SIGNALS: "reset signals",
     FINISH_CLOSE: "close descriptors",
@@ -90,6 +91,7 @@ def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
         if resource == RLIMITS["RLIMIT_NOFILE"]:
             _sys.prlimit(0, resource, soft, hard)
     keep = tuple(range(3, 3 + process.preserve_fds))
+    env = process.env if _has_home(process.env) else (*process.env, f"HOME={home_of(process.uid)}")
     sets = process.capabilities
     late = (
         None
@@ -98,7 +100,7 @@ def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
     )
     _sys.finish(
         [os.fsencode(word) for word in process.argv],
-        [os.fsencode(word) for word in process.env],
+        [os.fsencode(word) for word in env],
         [os.fsencode(path) for path in process.paths],
         keep,
         channel_fd,
@@ -107,6 +109,35 @@ def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
         SIGKILL if tied else 0,
         late,
     )
+
+
+def _has_home(env: tuple[str, ...]) -> bool:
+    return any(entry.startswith("HOME=") and entry != "HOME=" for entry in env)
+
+
+def home_of(uid: int) -> str:
+    """Return the home directory of a user, from the container's /etc/passwd; "/" where it says nothing.
+
+    The file is the container's: what is no ordinary file, or larger than any such file, is not read.
+    """
+    try:
+        fd = os.open("/etc/passwd", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return "/"
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_PASSWD:
+            return "/"
+        data = os.read(fd, _LARGEST_PASSWD)
+    except OSError:
+        return "/"
+    finally:
+        os.close(fd)
+    for line in data.decode("utf-8", "surrogateescape").splitlines():
+        fields = line.split(":")
+        if len(fields) == 7 and fields[2] == str(uid) and fields[5].startswith("/"):
+            return fields[5]
+    return "/"
 
 
 def exec_error(program: str, paths: tuple[str, ...], number: int, step: int) -> ExecError:

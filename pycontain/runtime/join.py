@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class Joiner:
     """Starts one process in the container whose init is ``pidfd`` (of ``pid``).
 
-    ``cgroup`` is the container's, None where it has none; ``keyring`` is the name of its session keyring.
+    ``cgroup`` is the container's, None where it has none; ``keyring`` is the name of its session keyring, "" where it
+    has none of its own.
     """
 
     def __init__(
@@ -132,7 +133,8 @@ class Joiner:
     def _become(self, channel: Channel) -> int:
         """Take on keyring, labels, user and capabilities of the container; return its terminal's side or -1."""
         process, slave = self.process, -1
-        _sys.keyctl_join_session(self.keyring)
+        if self.keyring:
+            _sys.keyctl_join_session(self.keyring)
         if process.terminal:
             root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             master, slave = open_terminal(root, process.uid)
