@@ -72,20 +72,8 @@ def compile_plan(
     spaces = namespaces.compile_namespaces(spec, facts)
     host, root_attachments = roots.compile_root(root, facts)
     mount_host, attachments = mounts.compile_mounts(spec, facts)
-    propagation = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
     init: list[Op] = [*_names(spec, spaces), AttachRoot("", "root", root.mounted_at), *root_attachments, *attachments]
-    if spec.process.terminal:
-        size = spec.process.console_size
-        init.append(Console("process.terminal", size.height if size else 0, size.width if size else 0))
-    for key, value in spec.linux.sysctl.items():
-        init.append(Sysctl(f"linux.sysctl.{key}", key, value))
-    if hook_state is not None:
-        init += compile_hooks(spec.hooks)
-    if spec.linux.readonly_paths:
-        init.append(ReadonlyPaths("linux.readonlyPaths", spec.linux.readonly_paths))
-    if spec.linux.masked_paths:
-        init.append(MaskPaths("linux.maskedPaths", spec.linux.masked_paths))
-    init.append(PivotRoot("root", spec.root.readonly, propagation))
+    init += _after_mounts(spec, hooks=hook_state is not None)
     if keyring:
         init.append(JoinKeyring("", keyring))
     return Plan(
@@ -118,4 +106,24 @@ def _names(spec: Spec, spaces: Namespaces) -> list[Op]:
         ops.append(SetHostname("hostname", spec.hostname))
     if spec.domainname and spaces.has_new("uts"):
         ops.append(SetDomainname("domainname", spec.domainname))
+    return ops
+
+
+def _after_mounts(spec: Spec, *, hooks: bool) -> list[Op]:
+    """Return what happens once everything is mounted, up to the pivot."""
+    assert spec.process is not None, "rules.validate has seen to it"
+    ops: list[Op] = []
+    if spec.process.terminal:
+        size = spec.process.console_size
+        ops.append(Console("process.terminal", size.height if size else 0, size.width if size else 0))
+    for key, value in spec.linux.sysctl.items():
+        ops.append(Sysctl(f"linux.sysctl.{key}", key, value))
+    if hooks:
+        ops += compile_hooks(spec.hooks)
+    if spec.linux.readonly_paths:
+        ops.append(ReadonlyPaths("linux.readonlyPaths", spec.linux.readonly_paths))
+    if spec.linux.masked_paths:
+        ops.append(MaskPaths("linux.maskedPaths", spec.linux.masked_paths))
+    propagation = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
+    ops.append(PivotRoot("root", spec.root.readonly, propagation))
     return ops
