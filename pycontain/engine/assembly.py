@@ -224,9 +224,9 @@ def _check_limits(cgroup: Cgroup, spec: Spec) -> tuple[tuple[Setting, ...], Devi
     if resources.devices and probe.is_privileged():
         # Without privilege there are no nodes but those of the host that are bound: nothing to filter.
         from pycontain.cgroups.devices import DeviceFilter
-        from pycontain.plan.device_filter import build, normalize
+        from pycontain.plan.device_filter import build, container_rules
 
-        rules = normalize(resources.devices)
+        rules = container_rules(resources.devices)
         devices = DeviceFilter(rules, build(rules))
     return cgroup.check(resources, devices), devices
 
