@@ -48,7 +48,7 @@ def _pids(settings: Settings, reference: str) -> list[int]:
     if status not in (RUNNING, PAUSED):
         raise WrongState(f"container {reference} is not running", hint=f"start it: pycontain start {reference}")
     cgroup = waiting.cgroup_of(entry)
-    return cgroup.procs() if cgroup is not None else _of_namespace(state)
+    return list(cgroup.procs()) if cgroup is not None else _of_namespace(state)
 
 
 def _of_namespace(state: State) -> list[int]:
