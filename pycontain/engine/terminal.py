@@ -325,6 +325,7 @@ def attend(created: Created, process: ProcessPlan, options: ExecOptions) -> int:
     keys = options.detach_keys
     interactive = options.interactive
     if not relay_terminal(created.terminal, created.pidfd, interactive=interactive, detach_keys=keys, forward=forward):
+        say_detached()
         return 0
     return create.wait(created)[0]
 
@@ -350,6 +351,14 @@ def relay_pipes(
     relay(pidfd, tuple(flows), forward=forward, blocked=blocked, deadline=deadline)
     for flow in flows:
         flow.end()
+
+
+def say_detached() -> None:
+    """Tell that the keys to leave were read, in docker's words."""
+    try:
+        os.write(2, b"read escape sequence\n")
+    except OSError:
+        pass  # nobody is there to be told
 
 
 def require_terminal() -> None:
