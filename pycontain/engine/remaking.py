@@ -12,7 +12,7 @@ from pycontain.errors import WrongState
 from pycontain.plan.compile import compile_plan
 from pycontain.plan.rootfs import RootSource, SystemMount
 from pycontain.runtime import probe, processes, remove, state
-from pycontain.runtime.create import Maker
+from pycontain.runtime.create import Maker, Terms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,12 +76,12 @@ class Remaking:
         saved = self._saved
         remove.kill(self.entry)
         spec = config.load(self.entry)
-        for namespace in spec.linux.namespaces:
-            if namespace.path is not None:
-                raise WrongState(
-                    f"container {saved.name} was made in namespaces of another container, which may be gone",
-                    hint="run it anew",
-                )
+        peers: tuple[tuple[int, int], ...] = ()
+        if any(namespace.path is not None for namespace in spec.linux.namespaces):
+            from pycontain.engine.rejoining import rejoin
+
+            spec, peers = rejoin(self.settings, saved, spec)
+            config.save(self.entry, spec)
         cgroup = self._cgroup_of(saved)
         root = _root_source(saved.root_source)
         _clear_volatile(root)
@@ -106,6 +106,7 @@ class Remaking:
             tied=tied,
             forget=forget,
             meanwhile=lambda: None,
+            terms=Terms(peers=peers),
         )
         return maker.create()
 

@@ -11,6 +11,7 @@ import os
 from pycontain.engine import direct
 from pycontain.engine.messages import of
 from pycontain.engine.protocol import STDERR, STDIN, STDOUT
+from pycontain.runtime.deadline import timeout_error, timeout_note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def _run_attached(settings: Settings, entry: Entry, connection: Connection, opti
         return 0
     if end.oom_killed:
         of(settings).warning(direct.OOM_NOTE)
+    elif end.error == timeout_error(options.timeout_s):
+        of(settings).warning(timeout_note(options.timeout_s))
     return end.exit_code
 
 
@@ -89,7 +92,7 @@ def recreate(settings: Settings, entry: Entry) -> None:
     """Give a stopped container new processes on its own layer; they wait to be started, as after :func:`create`.
 
     Raises:
-        WrongState: it is not stopped, or shares namespaces with a container that may be gone.
+        WrongState: it is not stopped, or shares namespaces with a container that does not run.
     """
     from pycontain.engine import monitored
 
