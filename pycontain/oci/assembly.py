@@ -11,13 +11,16 @@ from pycontain.cgroups import host
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
 from pycontain.cgroups.devices import DeviceFilter
 from pycontain.errors import HostError
+from pycontain.kernel import _sys
 from pycontain.oci import unsupported
 from pycontain.oci.store import CACHE
+from pycontain.plan import capabilities
 from pycontain.plan.compile import compile_plan
 from pycontain.plan.device_filter import build, container_rules
 from pycontain.plan.facts import USERNS_CUSTOM, USERNS_HOST, USERNS_JOINED, HostFacts, UserNamespace
 from pycontain.plan.hooks import HookState
 from pycontain.plan.rootfs import DIRECTORY, RootSource
+from pycontain.plan.scheduling import ALL_CPUS
 from pycontain.record import Record
 from pycontain.runtime import journal, probe, remove, seccomp_cache
 from pycontain.spec.ids import IDMapping
@@ -31,17 +34,19 @@ if TYPE_CHECKING:
     from pycontain.oci.bundle import Bundle
     from pycontain.oci.store import Container
     from pycontain.plan.plan import Plan
+    from pycontain.spec.process import Process
     from pycontain.spec.runtime import Spec
 
 PARENT = "pycontain-oci"
 
 
 class Assembly(Record):
-    """A container of which everything but its processes has been made."""
+    """A container of which everything but its processes has been made; ``warnings`` tell what it cannot have."""
 
     plan: Plan
     cgroup: Cgroup
     keyring: str
+    warnings: tuple[str, ...] = ()
 
 
 def assemble(container: Container, bundle: Bundle, root: str, *, keyring: bool, preserve_fds: int) -> Assembly:
@@ -60,7 +65,8 @@ def assemble(container: Container, bundle: Bundle, root: str, *, keyring: bool, 
     if cgroup.paths.exists:
         cgroup.create(lambda path: container.journal.intend(journal.CGROUP, path), limits)
         cgroup.apply(limits, devices)
-    return Assembly(plan, cgroup, name)
+    assert spec.process is not None, "bundle.load has seen to it"
+    return Assembly(plan, cgroup, name, ungrantable(spec.process, available_capabilities(plan.userns)))
 
 
 def compile_bundle(
@@ -73,12 +79,14 @@ def compile_bundle(
     """
     spec = bundle.spec
     unsupported.refuse(spec)
+    users = _users(spec)
     facts = HostFacts(
         kernel=probe.kernel_version(),
         arch=probe.architecture(),
         privileged=probe.is_privileged(),
-        userns=_users(spec),
+        userns=users,
         last_capability=probe.last_capability(),
+        capabilities=available_capabilities(users),
         cgroup_trees=cgroup_trees(cgroup.paths),
     )
     program, flags = None, 0
@@ -100,7 +108,22 @@ def compile_bundle(
         preserve_fds=preserve_fds,
         hook_state=told if any_hooks else None,
     )
-    return plan, name
+    scheduling = plan.process.scheduling.replace(cpus=ALL_CPUS)
+    return plan.replace(process=plan.process.replace(scheduling=scheduling)), name
+
+
+def available_capabilities(users: UserNamespace) -> int:
+    """Return the mask of capabilities that the container's processes can have: all of them in a user namespace."""
+    return _sys.capget()[1] if users.kind == USERNS_HOST else -1
+
+
+def ungrantable(process: Process, available: int) -> tuple[str, ...]:
+    """Return a warning for each capability that is asked for and that this runtime does not have itself."""
+    sets = process.capabilities
+    if sets is None or available == -1:
+        return ()
+    names = capabilities.missing((*sets.permitted, *sets.inheritable), available)
+    return tuple(f"process.capabilities: {name} cannot be granted: the runtime does not have it" for name in names)
 
 
 def _users(spec: Spec) -> UserNamespace:

@@ -9,15 +9,16 @@ from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.errors import SpecError, UsageError, WrongState
 from pycontain.kernel import _sys
 from pycontain.oci import bundle, console, store
-from pycontain.oci.assembly import users_from
+from pycontain.oci.assembly import available_capabilities, ungrantable, users_from
 from pycontain.oci.making import FILTER, preserved
 from pycontain.oci.store import PAUSED, RUNNING
-from pycontain.oci.unsupported import refuse_process
 from pycontain.plan.facts import USERNS_SINGLE
 from pycontain.plan.process import compile_process
+from pycontain.plan.scheduling import of_process
 from pycontain.runtime import create, forwarding, probe, processes
 from pycontain.runtime.init import Stdio
 from pycontain.runtime.join import Joiner
+from pycontain.runtime.scheduling import bind_cpus
 from pycontain.spec.decode import decode_process
 from pycontain.spec.process import Capabilities, User
 from pycontain.spec.rules.validation import validate_process
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pycontain.oci.store import Container, State
     from pycontain.oci.words import Told
     from pycontain.plan.process import ProcessPlan
+    from pycontain.plan.scheduling import Scheduling
     from pycontain.runtime.create import Created
     from pycontain.spec.process import Process
 
@@ -50,7 +52,10 @@ def execute(invocation: Invocation, told: Told) -> int:
         process = process.replace(env=(*process.env, f"LISTEN_FDS={listen_fds}", f"LISTEN_PID={os.getpid()}"))
     socket, detach = told.text("console-socket"), told.flag("detach")
     console.check(process, socket, needed=detach)
+    for line in ungrantable(process, available_capabilities(users_from(saved.userns))):
+        invocation.log.warning(line)
     plan = _compile(container, saved, process, preserve)
+    bind_cpus(plan.scheduling.first_cpus, "process.execCPUAffinity.initial")
     created = _join(saved, plan, told)
     try:
         if process.terminal and process.console_size is not None:
@@ -150,7 +155,19 @@ def _compile(container: Container, saved: State, process: Process, preserve: int
         seccomp_flags=saved.seccomp_flags,
         preserve_fds=preserve,
         groups=saved.userns["kind"] != USERNS_SINGLE,
-    )
+        available=available_capabilities(users_from(saved.userns)),
+    ).replace(scheduling=_scheduling(process, saved))
+
+
+def _scheduling(process: Process, saved: State) -> Scheduling:
+    """Return what the process asks for, and what holds for every process of the container."""
+    found = of_process(process)
+    common = saved.scheduling
+    if "personality" in common:
+        found = found.replace(personality=common["personality"])
+    if "memory_mode" in common:
+        found = found.replace(memory_policy=(common["memory_mode"], tuple(common["memory_nodes"])))
+    return found
 
 
 def _process(invocation: Invocation, container: Container, told: Told) -> Process:
@@ -173,7 +190,6 @@ def _process(invocation: Invocation, container: Container, told: Told) -> Proces
         warnings = (*warnings, *validate_process(process, source=file))
         for line in warnings:
             invocation.log.warning(line)
-        refuse_process(process, "")
         return process
     if not command:
         raise UsageError("process args cannot be empty: give a command or --process")
@@ -181,7 +197,6 @@ def _process(invocation: Invocation, container: Container, told: Told) -> Proces
         base = bundle.read(stream.read())[0].process
     if base is None:
         raise SpecError("process", "is missing", source=bundle.NAME)
-    refuse_process(base, "process")
     return _changed(base, told).replace(args=command)
 
 

@@ -14,11 +14,14 @@ from pycontain.runtime.init import Stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pycontain.oci.assembly import Assembly
     from pycontain.oci.bundle import Bundle
     from pycontain.oci.invocation import Invocation
     from pycontain.oci.store import Container, State
     from pycontain.oci.words import Told
+    from pycontain.plan.scheduling import Scheduling
     from pycontain.runtime.create import Created
 
 FILTER = "seccomp.bpf"
@@ -130,6 +133,8 @@ class Making:
             keyring=request.keyring,
             preserve_fds=request.preserve_fds,
         )
+        for line in self.assembly.warnings:
+            self.invocation.log.warning(line)
         self.state = self._first_state()
         staging = f"{container.directory}/trees"
         os.mkdir(staging, 0o700)
@@ -184,6 +189,7 @@ class Making:
             hooks=lifehooks.kinds(spec.hooks),
             keyring=self.assembly.keyring,
             seccomp_flags=plan.process.seccomp_flags,
+            scheduling=_common(plan.process.scheduling),
         )
 
     def _write_configuration(self) -> None:
@@ -200,6 +206,17 @@ class Making:
         state = self.assembly.plan.hook_state
         assert state is not None, "a plan that awaits hooks has a state for them"
         lifehooks.run_before(self.bundle.spec.hooks, state, created.pid, view)
+
+
+def _common(scheduling: Scheduling) -> dict[str, Any]:
+    """Return what later processes of the container share with its first one, as JSON has it."""
+    found: dict[str, Any] = {}
+    if scheduling.personality is not None:
+        found["personality"] = scheduling.personality
+    if scheduling.memory_policy is not None:
+        found["memory_mode"], nodes = scheduling.memory_policy
+        found["memory_nodes"] = list(nodes)
+    return found
 
 
 def _with_listen_fds(found: Bundle, listen_fds: int) -> Bundle:

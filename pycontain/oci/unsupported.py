@@ -9,7 +9,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pycontain.spec.process import Process
     from pycontain.spec.runtime import Spec
 
 # words of KNOWN_OPTIONS, and actions, that are not done yet: features leaves them out
@@ -24,26 +23,11 @@ def refuse(spec: Spec) -> None:
         raise SpecError(path, RULE)
 
 
-def refuse_process(process: Process, path: str) -> None:
-    """Raise SpecError for the first property of a process that would be ignored; ``path`` is that of the process."""
-    for name, value in (
-        ("scheduler", process.scheduler),
-        ("ioPriority", process.io_priority),
-        ("execCPUAffinity", process.exec_cpu_affinity),
-    ):
-        if value is not None:
-            raise SpecError(f"{path}.{name}" if path else name, RULE)
-
-
 def _found(spec: Spec) -> Iterator[str]:
     linux = spec.linux
-    if spec.process is not None:
-        refuse_process(spec.process, "process")
     for name, value in (
         ("netDevices", linux.net_devices),
-        ("personality", linux.personality),
         ("intelRdt", linux.intel_rdt),
-        ("memoryPolicy", linux.memory_policy),
     ):
         if value:
             yield f"linux.{name}"

@@ -14,6 +14,7 @@ from pycontain.plan.ops import (
     Console,
     JoinKeyring,
     LoopbackUp,
+    MakeDirectory,
     MaskPaths,
     PivotRoot,
     ReadonlyPaths,
@@ -23,6 +24,7 @@ from pycontain.plan.ops import (
 )
 from pycontain.plan.plan import Plan
 from pycontain.plan.process import compile_process
+from pycontain.plan.scheduling import of_spec
 from pycontain.spec.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
 
 TYPE_CHECKING = False
@@ -89,7 +91,8 @@ def compile_plan(
             preserve_fds=preserve_fds,
             oom_score=oom_score,
             groups=facts.userns.kind != USERNS_SINGLE,
-        ),
+            available=facts.capabilities,
+        ).replace(scheduling=of_spec(spec)),
         host_inside=not facts.privileged,
         cgroup=spec.linux.cgroups_path or "",
         resources=spec.linux.resources,
@@ -124,6 +127,8 @@ def _after_mounts(spec: Spec, *, hooks: bool) -> list[Op]:
         ops.append(ReadonlyPaths("linux.readonlyPaths", spec.linux.readonly_paths))
     if spec.linux.masked_paths:
         ops.append(MaskPaths("linux.maskedPaths", spec.linux.masked_paths))
+    if spec.root.readonly and spec.process.cwd != "/":
+        ops.append(MakeDirectory("process.cwd", spec.process.cwd))
     propagation = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
     ops.append(PivotRoot("root", spec.root.readonly, propagation))
     return ops

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pycontain.plan import capabilities
 from pycontain.plan.namespaces import CLONE_FLAGS
 from pycontain.plan.process import RLIMITS
+from pycontain.plan.scheduling import POLICIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from pycontain.plan.plan import Plan
     from pycontain.plan.process import ProcessPlan
+    from pycontain.plan.scheduling import Scheduling
 
 _STAGES = {"host": "on the host", "init": "inside", "process": "the process"}
 
@@ -124,10 +126,30 @@ def _process(process: ProcessPlan) -> list[tuple[str, str, dict[str, Any]]]:
     ):
         if value:
             rows.append((f"{label} {value}", f"process.{key}", {"label": value}))
+    rows += _scheduling(process.scheduling)
     if process.seccomp is not None:
         instructions = len(process.seccomp) // 8
         what = f"seccomp filter of {instructions} instructions"
         rows.append((what, "linux.seccomp", {"instructions": instructions}))
     program = {"argv": list(process.argv), "env": list(process.env)}
     rows.append((f"execute {' '.join(process.argv)}", "process.args", program))
+    return rows
+
+
+def _scheduling(wanted: Scheduling) -> list[tuple[str, str, dict[str, Any]]]:
+    rows: list[tuple[str, str, dict[str, Any]]] = []
+    if wanted.scheduler is not None:
+        names = ("policy", "nice", "flags", "priority", "runtime", "deadline", "period")
+        given = dict(zip(names, wanted.scheduler, strict=True))
+        policy = next(name for name, number in POLICIES.items() if number == given["policy"])
+        rows.append((f"scheduler {policy}, nice {given['nice']}", "process.scheduler", given))
+    if wanted.io_priority is not None:
+        number = wanted.io_priority
+        rows.append((f"I/O priority {number:#x}", "process.ioPriority", {"priority": number}))
+    if wanted.personality is not None:
+        rows.append((f"personality {wanted.personality}", "linux.personality", {"persona": wanted.personality}))
+    if wanted.memory_policy is not None:
+        mode, nodes = wanted.memory_policy
+        what = f"memory policy {mode:#x}, nodes {','.join(map(str, nodes)) or 'none'}"
+        rows.append((what, "linux.memoryPolicy", {"mode": mode, "nodes": list(nodes)}))
     return rows

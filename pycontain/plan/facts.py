@@ -64,6 +64,7 @@ class HostFacts(Record):
     ``kernel`` is (major, minor). ``privileged`` tells that the runtime may mount on the host (root with
     CAP_SYS_ADMIN). ``cgroup_trees`` are ``(name below /sys/fs/cgroup, host directory of the container's cgroup)``;
     name "" is the one of pure v2. ``volumes`` is the directory of all volumes, "" where there are none.
+    ``capabilities`` is the mask of those that the container's processes can have at all.
     """
 
     kernel: tuple[int, int]
@@ -73,4 +74,5 @@ class HostFacts(Record):
     cgroup_trees: tuple[tuple[str, str], ...] = ()
     apparmor: bool = False
     last_capability: int = 40
+    capabilities: int = -1
     volumes: str = ""

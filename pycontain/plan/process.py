@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pycontain.errors import SpecError
 from pycontain.plan import capabilities
+from pycontain.plan.scheduling import NO_SCHEDULING
 from pycontain.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pycontain.plan.scheduling import Scheduling
     from pycontain.spec.process import Process
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -71,6 +73,7 @@ class ProcessPlan(Record):
     apparmor: str = ""
     selinux: str = ""
     preserve_fds: int = 0
+    scheduling: Scheduling = NO_SCHEDULING
 
 
 def compile_process(
@@ -82,11 +85,13 @@ def compile_process(
     preserve_fds: int = 0,
     groups: bool = True,
     oom_score: int | None = None,
+    available: int = -1,
 ) -> ProcessPlan:
     """Return the process of a spec as a plan.
 
     ``groups`` is false in a user namespace that was mapped without privilege: setgroups is denied there, and the one
     group that is mapped is all that there is (user_namespaces(7)). ``oom_score`` is tried where the spec has none.
+    ``available`` is the mask of capabilities that the process can be given.
 
     Raises:
         SpecError: no command, or an unknown limit.
@@ -100,14 +105,14 @@ def compile_process(
         rlimits.append((RLIMITS[limit.type], _limit(limit.soft), _limit(limit.hard)))
     return ProcessPlan(
         argv=process.args,
-        env=process.env,
+        env=_last_ones(process.env),
         paths=search_paths(process.args[0], process.env),
         cwd=process.cwd,
         uid=process.user.uid,
         gid=process.user.gid,
         groups=process.user.additional_gids if groups else None,
         umask=process.user.umask,
-        capabilities=_capability_sets(process, last_capability),
+        capabilities=_capability_sets(process, last_capability, available),
         no_new_privileges=process.no_new_privileges,
         rlimits=tuple(rlimits),
         oom_score_adj=oom_score if process.oom_score_adj is None else process.oom_score_adj,
@@ -132,18 +137,29 @@ def search_paths(program: str, env: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{directory or '.'}/{program}" for directory in path.split(":"))
 
 
+def _last_ones(env: tuple[str, ...]) -> tuple[str, ...]:
+    """Return an environment in which each name is once, with its last value; an empty HOME is as good as none."""
+    found: dict[str, str] = {}
+    for variable in env:
+        found[variable.partition("=")[0]] = variable
+    if found.get("HOME") == "HOME=":
+        del found["HOME"]
+    return tuple(found.values())
+
+
 def _limit(value: int) -> int:
     return -1 if value == INFINITY else value
 
 
-def _capability_sets(process: Process, last: int) -> CapabilitySets:
+def _capability_sets(process: Process, last: int, available: int) -> CapabilitySets:
     sets = process.capabilities
     if sets is None:
         return CapabilitySets(0, 0, 0, 0, 0)
-    # Names that this kernel does not know, and what another set forbids, cannot be granted: the spec wants a warning,
-    # not a failure. Source: capabilities(7) "Transformation of capabilities", prctl(2) PR_CAP_AMBIENT_RAISE
-    permitted = capabilities.mask(sets.permitted, last)
-    inheritable = capabilities.mask(sets.inheritable, last)
+    # Names that this kernel does not know, what the runtime itself does not have, and what another set forbids, cannot
+    # be granted: the spec wants a warning, not a failure.
+    # Source: capabilities(7) "Transformation of capabilities", prctl(2) PR_CAP_AMBIENT_RAISE
+    permitted = capabilities.mask(sets.permitted, last) & available
+    inheritable = capabilities.mask(sets.inheritable, last) & available
     return CapabilitySets(
         bounding=capabilities.mask(sets.bounding, last),
         effective=capabilities.mask(sets.effective, last) & permitted,

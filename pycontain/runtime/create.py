@@ -26,6 +26,7 @@ from pycontain.runtime.channel import (
 )
 from pycontain.runtime.held import begin_error
 from pycontain.runtime.idmap import write_maps
+from pycontain.runtime.scheduling import schedule
 from pycontain.runtime.trees import Trees, enter_private_mounts
 
 TYPE_CHECKING = False
@@ -272,6 +273,8 @@ class Maker:
             self.terms.hooks(created)
             _send(channel, HOOKED)
         channel.receive(READY)
+        if not plan.host_inside:
+            schedule(created.pid, plan.process.scheduling)
 
 
 def _send(channel: Channel, kind: bytes, fields: tuple[str, ...] = (), fds: tuple[int, ...] = ()) -> None:

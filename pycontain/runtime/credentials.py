@@ -24,6 +24,7 @@ from pycontain.kernel.constants import (
 )
 from pycontain.plan.capabilities import SYS_ADMIN
 from pycontain.plan.process import RLIMITS
+from pycontain.runtime.scheduling import settle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,11 +51,14 @@ def become(process: ProcessPlan, procfs: int | None) -> None:
     Raises:
         SpecError, StageError: what cannot be taken on.
     """
-    _enter_directory(process.cwd)
+    entered = _enter_directory(process.cwd)
     os.umask(0o022 if process.umask is None else process.umask)
     if procfs is not None:
         _label(process, procfs)
     _change_ids(process)
+    if not entered:
+        _enter_as_user(process.cwd)
+    settle(process.scheduling)
     if process.no_new_privileges:
         _sys.prctl(PR_SET_NO_NEW_PRIVS, 1)
 
@@ -172,9 +176,12 @@ def exec_error(program: str, paths: tuple[str, ...], number: int, step: int) -> 
     return ExecError(f"{program}: {text}", hint=hints.get(number, ""))
 
 
-def _enter_directory(path: str) -> None:
+def _enter_directory(path: str) -> bool:
+    """Change to a directory, making what is missing; return False where only its user may enter it."""
     try:
         os.chdir(path)
+    except PermissionError:
+        return False
     except FileNotFoundError:
         try:
             _make_directories(path)
@@ -183,6 +190,19 @@ def _enter_directory(path: str) -> None:
             raise _bad_directory(path, error) from error
     except OSError as error:
         raise _bad_directory(path, error) from error
+    _check_inside(path)
+    return True
+
+
+def _enter_as_user(path: str) -> None:
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise _bad_directory(path, error) from error
+    _check_inside(path)
+
+
+def _check_inside(path: str) -> None:
     # A directory outside the root, as /proc/self/fd/7 may be, has no name here (the way of CVE-2024-21626).
     if not os.getcwd().startswith("/"):
         raise SpecError("process.cwd", f"{path} lies outside the container's root")
@@ -201,6 +221,13 @@ def _make_directories(path: str) -> None:
                 pass
 
 
+_LABEL_HINTS = {
+    errno.ENOENT: "there is no such profile, or this host has no AppArmor",
+    errno.EINVAL: "this host has no SELinux, or its policy has no such label",
+    errno.EACCES: "the policy of this host does not let the runtime give this label",
+}
+
+
 def _label(process: ProcessPlan, procfs: int) -> None:
     for what, file, label in (
         ("process.apparmorProfile", "attr/apparmor/exec", process.apparmor and f"exec {process.apparmor}"),
@@ -215,7 +242,8 @@ def _label(process: ProcessPlan, procfs: int) -> None:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise SpecError(what, f"{label!r} cannot be set: {(error.strerror or '').lower()}") from error
+            hint = _LABEL_HINTS.get(error.errno or 0, "")
+            raise SpecError(what, f"{label!r} cannot be set: {(error.strerror or '').lower()}", hint=hint) from error
 
 
 def _change_ids(process: ProcessPlan) -> None:

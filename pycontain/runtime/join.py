@@ -16,10 +16,11 @@ from pycontain.kernel import _sys
 from pycontain.kernel.constants import CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE, WEXITED
 from pycontain.plan.namespaces import CLONE_FLAGS, PROC_NAMES
 from pycontain.plan.ops import NewFilesystem
-from pycontain.runtime import credentials, entry, init, processes, seal
+from pycontain.runtime import credentials, entry, init, probe, processes, seal
 from pycontain.runtime.channel import READY, START, TERMINAL, Channel, Sequence
 from pycontain.runtime.create import SOCK_SEQPACKET, Created, abandon, adjust_oom_score, limit
 from pycontain.runtime.inside import open_terminal
+from pycontain.runtime.scheduling import bind_cpus, schedule
 from pycontain.runtime.trees import new_filesystem
 
 TYPE_CHECKING = False
@@ -47,6 +48,8 @@ class Joiner:
         self.stdio = stdio
         self.cgroup = cgroup
         self.keyring = keyring
+        # whether the maker can schedule the process better than the process itself
+        self._rights = False
 
     def create(self) -> Created:
         """Return the process, ready to be started by ``create.start``.
@@ -55,6 +58,7 @@ class Joiner:
             PycontainError: what failed; the process is dead then.
         """
         flags = _different_namespaces(self.pid)
+        self._rights = self.process.scheduling.by_maker and probe.is_privileged()
         ours, theirs = _sys.socketpair(SOCK_SEQPACKET)
         report_in, report_out = os.pipe()
         cgroup_fd = -1 if self.cgroup is None else self.cgroup.unified_fd_of(self.pid)
@@ -82,6 +86,8 @@ class Joiner:
             if self.process.terminal:
                 created.terminal = channel.receive(TERMINAL)[1][0]
             channel.receive(READY)
+            if self._rights:
+                schedule(inner, self.process.scheduling)
         except BaseException:
             abandon(created)
             raise
@@ -100,6 +106,7 @@ class Joiner:
             for fd in join_fds:
                 os.write(fd, b"0")
                 os.close(fd)
+            bind_cpus(self.process.scheduling.cpus, "process.execCPUAffinity.final")
             seal.preload()
             seal.seal()
             _sys.setns(self.pidfd, flags)
@@ -141,6 +148,8 @@ class Joiner:
             channel.send(TERMINAL, (), (master,))
             os.close(master)
             os.close(root)
+        if not self._rights:
+            schedule(0, process.scheduling)
         labelled = process.apparmor or process.selinux
         procfs = new_filesystem(NewFilesystem("", "proc", "proc")) if labelled else -1
         credentials.become(process, procfs if labelled else None)

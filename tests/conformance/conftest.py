@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,5 +20,16 @@ def oci(busybox: Path) -> Iterator[Oci]:
         yield runtime
         runtime.remove_all()
         assert runtime.left() == []
+    finally:
+        images.remove(place)
+
+
+@pytest.fixture
+def scratch_root(busybox: Path) -> Iterator[Path]:
+    """Yield a copy of the root that a test may change, where device nodes can be made and used."""
+    place = images.memory_directory("oci-root-")
+    try:
+        shutil.copytree(busybox, place / "root", symlinks=True)
+        yield place / "root"
     finally:
         images.remove(place)
