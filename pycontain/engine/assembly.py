@@ -94,7 +94,10 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
     _write_files(settings, entry, prepared, userns, privileged=privileged)
     if prepared.volumes:
         _provide_volumes(settings, entry, prepared)
-    _make_cgroup(entry, cgroup, limits, devices)
+    if not cgroup.paths.exists or prepared.state_options["limits"]["memory"] is None:
+        _make_cgroup(entry, cgroup, limits, devices)
+    else:
+        prepared = _limit_memory(entry, cgroup, limits, devices, prepared)
     return Assembly(entry, prepared, plan, cgroup, decided.note)
 
 
@@ -191,6 +194,21 @@ def _make_cgroup(entry: Entry, cgroup: Cgroup, limits: tuple[Setting, ...], devi
     if cgroup.paths.exists:
         cgroup.create(lambda path: entry.journal.intend(journal.CGROUP, path), limits)
         cgroup.apply(limits, devices)
+
+
+def _limit_memory(
+    entry: Entry, cgroup: Cgroup, limits: tuple[Setting, ...], devices: DeviceFilter | None, prepared: Prepared
+) -> Prepared:
+    """Make the cgroup, and return the container without a limit of swap that nobody asked for and nobody can keep."""
+    from pycontain.engine import swaplimit
+
+    cgroup.create(lambda path: entry.journal.intend(journal.CGROUP, path), limits)
+    if swaplimit.is_implied(prepared.state_options["limits"]) and swaplimit.uncounted(cgroup, limits):
+        limits = swaplimit.without(limits)
+        spec, notes = swaplimit.spec_without_swap(prepared.spec), (*prepared.notes, swaplimit.NOTE)
+        prepared = prepared.replace(spec=spec, notes=notes)
+    cgroup.apply(limits, devices)
+    return prepared
 
 
 def make_log_directory(settings: Settings, entry: Entry) -> None:

@@ -245,3 +245,25 @@ def test_exec_is_within_the_limits(pycontain: Cli, busybox: Path) -> None:
     time.sleep(0.5)
     assert int(cgroup_file(pycontain, "both", "pids now").read_text()) <= 20
     assert pycontain.json("inspect", "both")[0]["State"]["Status"] == "running"
+
+
+@pytest.mark.guest("uml")
+@requires("cgroup:memory", "program:strace", "root")
+def test_memory_is_limited_where_swap_is_not_counted(pycontain: Cli, busybox: Path, tmp_path: Path) -> None:
+    """A kernel without swap accounting lacks a file: the limit that -m implies is dropped with a line, a named one not."""
+    file = "memory.memsw.limit_in_bytes" if has("cgroup1:memory") else "memory.swap.max"
+    inject = ("-P", file, "-e", "trace=openat", "-e", "inject=openat:error=ENOENT")
+    lacking = Cli(pycontain.root, prefix=("strace", "-f", "-qq", "-o", str(tmp_path / "trace"), *inject))
+    done = lacking.run("run", "--rm", "-m", "64m", busybox, "--", "sh", "-c", "echo ran")
+    assert (done.returncode, done.stdout) == (0, "ran\n"), describe(done)
+    assert done.stderr.splitlines() == [
+        "pycontain: this kernel does not count swap: memory is limited, swap is not (boot with swapaccount=1)"
+    ]
+    message = lacking.fails("run", "--rm", "-m", "64m", "--memory-swap", "96m", busybox, "--", "true")
+    assert message.startswith("pycontain: run: --memory-swap: ")
+    assert "swapaccount=1" in message
+    pycontain.ok("run", "-d", "--name", "one", "-m", "64m", busybox, "--", "sleep", "600")
+    done = lacking.run("update", "-m", "80m", "one")
+    assert done.returncode == 0, describe(done)
+    assert "does not count swap" in done.stderr
+    pycontain.run("rm", "-f", "one")
