@@ -385,6 +385,7 @@ def _state_options(
         "network": options.network,
         "userns": options.userns,
         "limits": options.limits.asdict(),
+        "joined": namespaces.owners(options, {mode: peer.id for mode, peer in around.peers.items()}),
     }
 
 

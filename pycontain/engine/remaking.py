@@ -76,12 +76,11 @@ class Remaking:
         saved = self._saved
         remove.kill(self.entry)
         spec = config.load(self.entry)
-        for namespace in spec.linux.namespaces:
-            if namespace.path is not None:
-                raise WrongState(
-                    f"container {saved.name} was made in namespaces of another container, which may be gone",
-                    hint="run it anew",
-                )
+        if any(namespace.path is not None for namespace in spec.linux.namespaces):
+            from pycontain.engine.rejoining import rejoin
+
+            spec = rejoin(self.settings, saved, spec)
+            config.save(self.entry, spec)
         cgroup = self._cgroup_of(saved)
         root = _root_source(saved.root_source)
         _clear_volatile(root)

@@ -89,7 +89,7 @@ def recreate(settings: Settings, entry: Entry) -> None:
     """Give a stopped container new processes on its own layer; they wait to be started, as after :func:`create`.
 
     Raises:
-        WrongState: it is not stopped, or shares namespaces with a container that may be gone.
+        WrongState: it is not stopped, or shares namespaces with a container that does not run.
     """
     from pycontain.engine import monitored
 

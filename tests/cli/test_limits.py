@@ -250,7 +250,7 @@ def test_exec_is_within_the_limits(pycontain: Cli, busybox: Path) -> None:
 @pytest.mark.guest("uml")
 @requires("cgroup:memory", "program:strace", "root")
 def test_memory_is_limited_where_swap_is_not_counted(pycontain: Cli, busybox: Path, tmp_path: Path) -> None:
-    """A kernel without swap accounting lacks a file: the limit that -m implies is dropped with a line, a named one not."""
+    """A kernel that does not count swap lacks a file: what -m implies is dropped with a line, what was named is not."""
     file = "memory.memsw.limit_in_bytes" if has("cgroup1:memory") else "memory.swap.max"
     inject = ("-P", file, "-e", "trace=openat", "-e", "inject=openat:error=ENOENT")
     lacking = Cli(pycontain.root, prefix=("strace", "-f", "-qq", "-o", str(tmp_path / "trace"), *inject))
