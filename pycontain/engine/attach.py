@@ -23,6 +23,7 @@ from pycontain.runtime.terminal import (
     die_by,
     handle_signals,
     require_terminal,
+    say_detached,
     session_signals,
     size_of,
 )
@@ -206,6 +207,8 @@ class Session:
                 terminal.restore()
         if self._deadly:
             die_by(self._deadly)
+        if self._detached:
+            say_detached()
         return self._end
 
     def _serve(self, signals: Signals, terminal: RawTerminal | None) -> None:

@@ -24,6 +24,7 @@ import time
 
 from pycontain.engine import protocol
 from pycontain.engine.clients import Client, Clients
+from pycontain.runtime.deadline import timeout_error
 from pycontain.engine.loop import Loop
 from pycontain.engine.streams import Streams
 from pycontain.engine.supervised import Supervised
@@ -207,7 +208,7 @@ class Monitor:
             self._record_running()
         limit = self._options.timeout_s
         if limit:
-            self._loop.after("timeout", limit, lambda: self._kill(f"ran longer than --timeout {limit:g}"))
+            self._loop.after("timeout", limit, lambda: self._kill(timeout_error(limit)))
 
     def _on_failed(self, answer: bytes) -> None:
         from pycontain.errors import from_fields

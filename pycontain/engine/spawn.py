@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from pycontain.engine import direct
+from pycontain.runtime.deadline import timeout_error, timeout_note
 from pycontain.engine.messages import of
 from pycontain.engine.protocol import STDERR, STDIN, STDOUT
 
@@ -61,6 +62,8 @@ def _run_attached(settings: Settings, entry: Entry, connection: Connection, opti
         return 0
     if end.oom_killed:
         of(settings).warning(direct.OOM_NOTE)
+    elif end.error == timeout_error(options.timeout_s):
+        of(settings).warning(timeout_note(options.timeout_s))
     return end.exit_code
 
 

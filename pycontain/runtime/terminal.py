@@ -316,6 +316,7 @@ def attend(created: Created, process: ProcessPlan, *, interactive: bool, detach_
         create.abandon(created)
         raise
     if not be_terminal(created, interactive=interactive, detach_keys=detach_keys):
+        say_detached()
         return 0
     return create.wait(created)[0]
 
@@ -351,6 +352,14 @@ def relay_pipes(
     relay(pidfd, tuple(flows), forward=forward, blocked=blocked, deadline=deadline)
     for flow in flows:
         flow.end()
+
+
+def say_detached() -> None:
+    """Tell that the keys to leave were read, in docker's words."""
+    try:
+        os.write(2, b"read escape sequence\n")
+    except OSError:
+        pass  # nobody is there to be told
 
 
 def require_terminal() -> None:

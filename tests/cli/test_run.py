@@ -391,7 +391,10 @@ def test_impossible_clock_is_refused(pycontain: Cli, busybox: Path) -> None:
 
 def test_timeout_kills(pycontain: Cli, busybox: Path) -> None:
     begun = time.monotonic()
-    assert pycontain.run("run", "--rm", "--timeout", "1", busybox, "--", "/bin/sleep", "60").returncode == 137
+    for words in ([], ["--sig-proxy=false"]):  # its parent is the command, or a monitor
+        done = pycontain.run("run", "--rm", *words, "--timeout", "1", busybox, "--", "/bin/sleep", "60")
+        assert done.returncode == 137
+        assert done.stderr == "pycontain: timeout: killed after 1 s\n", describe(done)
     assert 0.9 < time.monotonic() - begun < 15
 
 
