@@ -24,11 +24,11 @@ import time
 
 from pycontain.engine import protocol
 from pycontain.engine.clients import Client, Clients
-from pycontain.runtime.deadline import timeout_error
 from pycontain.engine.loop import Loop
 from pycontain.engine.streams import Streams
 from pycontain.engine.supervised import Supervised
 from pycontain.kernel import _sys
+from pycontain.runtime.deadline import timeout_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

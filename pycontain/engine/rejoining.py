@@ -5,8 +5,10 @@ The state knows whose namespaces they were, by id, so that neither a new name no
 
 from __future__ import annotations
 
+from pycontain.engine import tracers
 from pycontain.engine import userns as users
 from pycontain.errors import NotFound, WrongState
+from pycontain.plan.facts import USERNS_HOST
 from pycontain.plan.namespaces import PROC_NAMES
 from pycontain.runtime.state import PAUSED, RUNNING, Store
 
@@ -38,8 +40,7 @@ def rejoin(settings: Settings, saved: State, spec: Spec) -> Spec:
             raise WrongState(
                 f"container {saved.name} was made in namespaces that nobody knows any more", hint="run it anew"
             )
-        if owner not in pids:
-            pids[owner] = _pid_of(settings, saved, namespace.type, owner)
+        pids[owner] = _pid_of(settings, saved, namespace.type, owner)
         file = PROC_NAMES.get(namespace.type, namespace.type)
         entries.append(namespace.replace(path=f"/proc/{pids[owner]}/ns/{file}"))
     if not pids:
@@ -63,6 +64,11 @@ def _pid_of(settings: Settings, saved: State, kind: str, owner: str) -> int:
     theirs, ours = users.from_state(peer.userns), users.from_state(saved.userns)
     if (theirs.uid_map, theirs.gid_map) != (ours.uid_map, ours.gid_map):
         raise WrongState(f"{what} {peer.name}, which has other users now", hint="run it anew")
+    if kind == "pid" and theirs.kind == USERNS_HOST and tracers.find(peer.pid):
+        raise WrongState(
+            f"{what} {peer.name}, in which a process could seize it: it has CAP_SYS_PTRACE and the host's users",
+            hint="make that container without --userns host or without --cap-add SYS_PTRACE",
+        )
     return peer.pid
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 
 from pycontain.engine import direct
-from pycontain.runtime.deadline import timeout_error, timeout_note
 from pycontain.engine.messages import of
 from pycontain.engine.protocol import STDERR, STDIN, STDOUT
+from pycontain.runtime.deadline import timeout_error, timeout_note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
