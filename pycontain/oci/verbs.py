@@ -6,7 +6,7 @@ import _signal
 import os
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.errors import NotFound, PycontainError, StoreError, UsageError, WrongState
+from pycontain.errors import HookError, NotFound, PycontainError, StoreError, UsageError, WrongState
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import SIGNALS, SIGRTMAX
 from pycontain.oci import assembly, lifehooks
@@ -53,7 +53,11 @@ def start(invocation: Invocation, told: Told) -> int:
         )
     state = state.replace(status=RUNNING)
     container.save(state)
-    held.begin(container.directory, state.program, state.paths, listener=_no_listener)
+    try:
+        held.begin(container.directory, state.program, state.paths, listener=_no_listener)
+    except HookError:
+        destroy(invocation, container)
+        raise
     os.unlink(f"{container.directory}/{held.SOCKET}")
     finish_start(invocation, container, state)
     return 0
