@@ -50,14 +50,23 @@ class Assembly(Record):
     warnings: tuple[str, ...] = ()
 
 
-def assemble(container: Container, bundle: Bundle, root: str, *, keyring: bool, preserve_fds: int) -> Assembly:
-    """Return the container of a bundle, ready for its processes.
+def assemble(
+    container: Container, bundle: Bundle, root: str, *, keyring: bool, preserve_fds: int, systemd: bool = False
+) -> Assembly:
+    """Return the container of a bundle, ready for its processes; with ``systemd`` that makes its cgroup.
 
     Raises:
         PycontainError: what cannot be had; the caller undoes what was made.
     """
     spec = bundle.spec
-    cgroup = Cgroup(place(spec, container.id, root))
+    if systemd:
+        from pycontain.oci import scope
+
+        paths, held = scope.start(container.journal, spec.linux.cgroups_path or "", container.id)
+        container.held = held
+        cgroup = Cgroup(paths)
+    else:
+        cgroup = Cgroup(place(spec, container.id, root))
     limits, devices = check_limits(cgroup, spec)
     cache = f"{root}/{CACHE}"
     if spec.linux.seccomp is not None:
@@ -198,6 +207,7 @@ def undo(container: Container) -> None:
     Raises:
         HostError: a process does not die, or a cgroup does not go; the rest is done, and a second call goes on.
     """
+    container.let_go()
     intents = container.journal.load()
     remove.kill(container, intents)
     cgroups = [words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP]
@@ -205,4 +215,9 @@ def undo(container: Container) -> None:
     for parent in {os.path.dirname(path) for path in cgroups}:
         if os.path.basename(parent) == PARENT:
             remove.remove_shared(parent)
+    for kind, *words in intents:
+        if kind == journal.SCOPE:
+            from pycontain.oci import scope
+
+            scope.stop(words[0])
     remove.remove_tree(container.directory)

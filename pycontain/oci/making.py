@@ -133,6 +133,7 @@ class Making:
             self.invocation.store.root,
             keyring=request.keyring,
             preserve_fds=request.preserve_fds,
+            systemd=self.invocation.systemd,
         )
         for line in self.assembly.warnings:
             self.invocation.log.warning(line)
@@ -148,11 +149,12 @@ class Making:
                 stdio=Stdio(0, 1, 2),
                 staging=staging,
                 tied=False,
-                forget=container.unlock,
+                forget=container.forget,
                 meanwhile=self._write_configuration,
                 terms=Terms(listener=listener, hooks=lambda made: self._run_hooks(made, view)),
             ).create()
         self.created = created
+        container.let_go()
         if listener >= 0:
             os.close(listener)
         if created.terminal >= 0 and request.console_socket:
