@@ -6,6 +6,7 @@ Everything made here is journaled before; whoever fails calls :func:`undo`.
 from __future__ import annotations
 
 import os
+import zlib
 
 from pycontain.cgroups import host
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
@@ -56,7 +57,7 @@ def assemble(container: Container, bundle: Bundle, root: str, *, keyring: bool, 
         PycontainError: what cannot be had; the caller undoes what was made.
     """
     spec = bundle.spec
-    cgroup = Cgroup(place(spec, container.id))
+    cgroup = Cgroup(place(spec, container.id, root))
     limits, devices = check_limits(cgroup, spec)
     cache = f"{root}/{CACHE}"
     if spec.linux.seccomp is not None:
@@ -142,13 +143,15 @@ def _users(spec: Spec) -> UserNamespace:
     return UserNamespace(USERNS_JOINED, uid_map, gid_map)
 
 
-def place(spec: Spec, container_id: str) -> CgroupPaths:
+def place(spec: Spec, container_id: str, root: str) -> CgroupPaths:
     """Return where the container's cgroup is: at ``cgroupsPath``, or in a place of ours.
+
+    An id belongs to one container of a root directory, so the place depends on that too.
 
     Raises:
         SpecError: the path is none.
     """
-    path = spec.linux.cgroups_path or f"{PARENT}/{container_id}"
+    path = spec.linux.cgroups_path or f"{PARENT}/{container_id}.{zlib.crc32(os.fsencode(root)):08x}"
     return locate(host.usable(host.probe_host()), path)
 
 

@@ -29,7 +29,7 @@ def explain(invocation: Invocation, told: Told) -> int:
     found = bundle.load(told.text("bundle"))
     for line in found.warnings:
         invocation.log.warning(line)
-    with Cgroup(assembly.place(found.spec, name)) as cgroup:
+    with Cgroup(assembly.place(found.spec, name, invocation.store.root)) as cgroup:
         assembly.check_limits(cgroup, found.spec)
         cache = f"{invocation.store.root}/{CACHE}"
         plan, _ = assembly.compile_bundle(found, name, cgroup, cache, keyring=True, preserve_fds=0)

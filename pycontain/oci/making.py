@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from pycontain.errors import UsageError
+from pycontain.errors import HookError, UsageError
 from pycontain.oci import assembly, bundle, console, lifehooks, store
 from pycontain.oci.notifying import Listener
 from pycontain.record import Record
@@ -101,9 +101,10 @@ class Making:
         self.container = self.invocation.store.add(self.request.id)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, _trace: object) -> None:
         try:
             if kind is not None:
+                self._hooked = self._hooked or isinstance(error, HookError)
                 self._undo()
         finally:
             self.container.unlock()

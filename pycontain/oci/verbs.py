@@ -6,7 +6,7 @@ import _signal
 import os
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.errors import HostError, NotFound, PycontainError, StoreError, UsageError, WrongState
+from pycontain.errors import HookError, HostError, NotFound, PycontainError, StoreError, UsageError, WrongState
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import SIGNALS, SIGRTMAX
 from pycontain.oci import assembly, lifehooks
@@ -57,6 +57,9 @@ def start(invocation: Invocation, told: Told) -> int:
         container.save(state)
         try:
             held.begin(container.directory, state.program, state.paths, listener=listener.send)
+        except HookError:
+            destroy(invocation, container)
+            raise
         except HostError:
             remove.kill(container)  # nobody would answer its system calls
             raise
