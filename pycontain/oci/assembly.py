@@ -12,7 +12,7 @@ from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
 from pycontain.cgroups.devices import DeviceFilter
 from pycontain.errors import HostError
 from pycontain.kernel import _sys
-from pycontain.oci import unsupported
+from pycontain.oci import notifying, unsupported
 from pycontain.oci.store import CACHE
 from pycontain.plan import capabilities
 from pycontain.plan.compile import compile_plan
@@ -62,6 +62,7 @@ def assemble(container: Container, bundle: Bundle, root: str, *, keyring: bool, 
     if spec.linux.seccomp is not None:
         os.makedirs(cache, 0o700, exist_ok=True)
     plan, name = compile_bundle(bundle, container.id, cgroup, cache, keyring=keyring, preserve_fds=preserve_fds)
+    notifying.check(spec.linux.seccomp, plan.process.seccomp_flags)
     if cgroup.paths.exists:
         cgroup.create(lambda path: container.journal.intend(journal.CGROUP, path), limits)
         cgroup.apply(limits, devices)

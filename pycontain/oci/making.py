@@ -7,6 +7,7 @@ import time
 
 from pycontain.errors import UsageError
 from pycontain.oci import assembly, bundle, console, lifehooks, store
+from pycontain.oci.notifying import Listener
 from pycontain.record import Record
 from pycontain.runtime import held, processes
 from pycontain.runtime.create import Maker, Terms, abandon
@@ -165,6 +166,11 @@ class Making:
         if request.pid_file:
             store.write_file(request.pid_file, str(created.pid).encode(), 0o644)
         return created
+
+    def listener(self) -> Listener:
+        """Return the listener of the seccomp filter, which is nobody where that does not notify."""
+        flags = self.assembly.plan.process.seccomp_flags
+        return Listener(self.bundle.spec.linux.seccomp, flags, self.state, pid=self.state.pid, status=store.CREATED)
 
     def keep(self) -> None:
         """Let init wait for whoever starts it."""

@@ -11,9 +11,8 @@ if TYPE_CHECKING:
 
     from pycontain.spec.runtime import Spec
 
-# words of KNOWN_OPTIONS, and actions, that are not done yet: features leaves them out
+# words of KNOWN_OPTIONS that are not done yet: features leaves them out
 MOUNT_OPTIONS = ("idmap", "ridmap", "remount", "tmpcopyup")
-SECCOMP_ACTIONS = ("SCMP_ACT_NOTIFY",)
 RULE = "is not supported by this version of pycontain-oci"
 
 
@@ -35,8 +34,6 @@ def _found(spec: Spec) -> Iterator[str]:
         yield "linux.mountLabel"
     if linux.rootfs_propagation in ("shared", "rshared", "slave", "rslave"):
         yield "linux.rootfsPropagation"
-    if linux.seccomp is not None and any(rule.action in SECCOMP_ACTIONS for rule in linux.seccomp.syscalls):
-        yield "linux.seccomp.listenerPath"
     if linux.namespace("mount") is None:
         yield "linux.namespaces: a container without a mount namespace"
     yield from _found_mounts(spec)

@@ -24,7 +24,7 @@ from pycontain.runtime.channel import (
     Channel,
     Sequence,
 )
-from pycontain.runtime.held import begin_error
+from pycontain.runtime.held import answer, begin_error, no_listener
 from pycontain.runtime.idmap import write_maps
 from pycontain.runtime.scheduling import schedule
 from pycontain.runtime.trees import Trees, enter_private_mounts
@@ -327,8 +327,10 @@ def adjust_oom_score(pid: int | str, process: ProcessPlan) -> None:
             ) from error
 
 
-def start(created: Created, process: ProcessPlan) -> None:
+def start(created: Created, process: ProcessPlan, listener: Callable[[int], None] = no_listener) -> None:
     """Let init execute the program, and return once it runs.
+
+    ``listener`` gets the descriptor of a seccomp filter that notifies.
 
     Raises:
         ExecError: the program cannot be executed; 126 or 127.
@@ -337,7 +339,7 @@ def start(created: Created, process: ProcessPlan) -> None:
     try:
         created.channel.send(START)
         processes.await_answer(created.channel.fd, created.pid)
-        data, _, _ = _sys.recvmsg(created.channel.fd, 65536, 0)
+        data = answer(created.channel.fd, listener)
     except (BrokenPipeError, ConnectionResetError) as error:
         raise StageError("the process has died before its program began", stage="init") from error
     created.channel.close()
