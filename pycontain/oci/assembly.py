@@ -13,7 +13,7 @@ from pycontain.cgroups.devices import DeviceFilter
 from pycontain.errors import HostError
 from pycontain.oci import unsupported
 from pycontain.oci.store import CACHE
-from pycontain.plan.compile import compile_plan
+from pycontain.plan.compile import ROOT_PROPAGATION, compile_plan
 from pycontain.plan.device_filter import build, container_rules
 from pycontain.plan.facts import USERNS_CUSTOM, USERNS_HOST, USERNS_JOINED, HostFacts, UserNamespace
 from pycontain.plan.hooks import HookState
@@ -21,6 +21,7 @@ from pycontain.plan.rootfs import DIRECTORY, RootSource
 from pycontain.record import Record
 from pycontain.runtime import journal, probe, remove, seccomp_cache
 from pycontain.spec.ids import IDMapping
+from pycontain.spec.mount_options import MS_PRIVATE, MS_REC, MS_SHARED
 from pycontain.spec.runtime import OCI_VERSION_MAX
 
 TYPE_CHECKING = False
@@ -44,7 +45,9 @@ class Assembly(Record):
     keyring: str
 
 
-def assemble(container: Container, bundle: Bundle, root: str, *, keyring: bool, preserve_fds: int) -> Assembly:
+def assemble(
+    container: Container, bundle: Bundle, root: str, *, keyring: bool, preserve_fds: int, pivot: bool = True
+) -> Assembly:
     """Return the container of a bundle, ready for its processes.
 
     Raises:
@@ -54,7 +57,7 @@ def assemble(container: Container, bundle: Bundle, root: str, *, keyring: bool, 
     cgroup = Cgroup(place(spec, container.id))
     limits, devices = check_limits(cgroup, spec)
     plan, name = compile_bundle(
-        bundle, container.id, cgroup, f"{root}/{CACHE}", keyring=keyring, preserve_fds=preserve_fds
+        bundle, container.id, cgroup, f"{root}/{CACHE}", keyring=keyring, preserve_fds=preserve_fds, pivot=pivot
     )
     if cgroup.paths.exists:
         cgroup.create(lambda path: container.journal.intend(journal.CGROUP, path), limits)
@@ -63,7 +66,14 @@ def assemble(container: Container, bundle: Bundle, root: str, *, keyring: bool, 
 
 
 def compile_bundle(
-    bundle: Bundle, container_id: str, cgroup: Cgroup, cache: str, *, keyring: bool, preserve_fds: int
+    bundle: Bundle,
+    container_id: str,
+    cgroup: Cgroup,
+    cache: str,
+    *,
+    keyring: bool,
+    preserve_fds: int,
+    pivot: bool = True,
 ) -> tuple[Plan, str]:
     """Return the plan of a bundle in a cgroup, and the name of its session keyring; nothing is made.
 
@@ -79,6 +89,7 @@ def compile_bundle(
         userns=_users(spec),
         last_capability=probe.last_capability(),
         cgroup_trees=cgroup_trees(cgroup.paths),
+        idmap_mounts=True,
     )
     program, flags = None, 0
     if spec.linux.seccomp is not None:
@@ -86,7 +97,9 @@ def compile_bundle(
         compiled = seccomp_cache.cached_filter(f"{cache}/seccomp", spec.linux.seccomp, facts.arch)
         program, flags = compiled.program, compiled.flags
     name = f"_ses.{container_id[:64]}" if keyring else ""
-    root = RootSource(DIRECTORY, spec.root.path, writable=True, mounted_at=spec.root.path)
+    root = RootSource(
+        DIRECTORY, spec.root.path, writable=True, mounted_at=spec.root.path, propagation=root_propagation(spec)
+    )
     hooks = spec.hooks
     told = HookState(OCI_VERSION_MAX, container_id, bundle.directory, spec.annotations)
     any_hooks = hooks.prestart or hooks.create_runtime or hooks.create_container or hooks.start_container
@@ -99,8 +112,15 @@ def compile_bundle(
         keyring=name,
         preserve_fds=preserve_fds,
         hook_state=told if any_hooks else None,
+        pivot=pivot,
     )
     return plan, name
+
+
+def root_propagation(spec: Spec) -> int:
+    """Return what the root is at first: one that is to be shared leaves the host's peer group before."""
+    asked = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
+    return MS_PRIVATE | (asked & MS_REC) if asked & MS_SHARED else asked
 
 
 def _users(spec: Spec) -> UserNamespace:

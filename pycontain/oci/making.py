@@ -33,6 +33,7 @@ class Request(Record):
     pidfd_socket: str = ""
     pid_file: str = ""
     keyring: bool = True
+    pivot: bool = True
     preserve_fds: int = 0
     listen_fds: int = 0
 
@@ -58,6 +59,7 @@ def request(told: Told) -> Request:
         pidfd_socket=told.text("pidfd-socket"),
         pid_file=told.text("pid-file"),
         keyring=not told.flag("no-new-keyring"),
+        pivot=not told.flag("no-pivot"),
         preserve_fds=preserve,
         listen_fds=listen_fds,
     )
@@ -119,6 +121,7 @@ class Making:
             self.invocation.store.root,
             keyring=request.keyring,
             preserve_fds=request.preserve_fds,
+            pivot=request.pivot,
         )
         self.state = self._first_state()
         staging = f"{container.directory}/trees"

@@ -57,11 +57,12 @@ def compile_plan(
     keyring: str = "",
     preserve_fds: int = 0,
     hook_state: HookState | None = None,
+    pivot: bool = True,
 ) -> Plan:
     """Return the plan that makes ``spec`` on a host with these facts.
 
     ``seccomp`` is the compiled filter of the spec (plan.seccomp); ``keyring`` names the session keyring;
-    ``hook_state`` is what the spec's hooks are told, None leaves them out.
+    ``hook_state`` is what the spec's hooks are told, None leaves them out; without ``pivot`` the root is moved.
 
     Raises:
         SpecError: something in the spec cannot be made, with its JSON path.
@@ -70,7 +71,9 @@ def compile_plan(
     spaces = namespaces.compile_namespaces(spec, facts)
     host, root_attachments = roots.compile_root(root, facts)
     mount_host, attachments = mounts.compile_mounts(spec, facts)
+    # Whatever else it is to be, it is from the beginning (RootSource): pivot_root(2) refuses a shared one alone.
     propagation = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
+    propagation = propagation if propagation & MS_SHARED else 0
     init: list[Op] = [*_names(spec, spaces), AttachRoot("", "root", root.mounted_at), *root_attachments, *attachments]
     if spec.process.terminal:
         size = spec.process.console_size
@@ -83,7 +86,7 @@ def compile_plan(
         init.append(ReadonlyPaths("linux.readonlyPaths", spec.linux.readonly_paths))
     if spec.linux.masked_paths:
         init.append(MaskPaths("linux.maskedPaths", spec.linux.masked_paths))
-    init.append(PivotRoot("root", spec.root.readonly, propagation))
+    init.append(PivotRoot("root", spec.root.readonly, propagation, pivot))
     if keyring:
         init.append(JoinKeyring("", keyring))
     return Plan(

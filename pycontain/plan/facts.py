@@ -64,6 +64,7 @@ class HostFacts(Record):
     ``kernel`` is (major, minor). ``privileged`` tells that the runtime may mount on the host (root with
     CAP_SYS_ADMIN). ``cgroup_trees`` are ``(name below /sys/fs/cgroup, host directory of the container's cgroup)``;
     name "" is the one of pure v2. ``volumes`` is the directory of all volumes, "" where there are none.
+    ``idmap_mounts`` tells that the owners of a mount that says ``idmap`` are shifted even where the root's are not.
     """
 
     kernel: tuple[int, int]
@@ -74,3 +75,4 @@ class HostFacts(Record):
     apparmor: bool = False
     last_capability: int = 40
     volumes: str = ""
+    idmap_mounts: bool = False
