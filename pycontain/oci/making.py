@@ -37,6 +37,7 @@ class Request(Record):
     pidfd_socket: str = ""
     pid_file: str = ""
     keyring: bool = True
+    pivot: bool = True
     preserve_fds: int = 0
     listen_fds: int = 0
 
@@ -55,6 +56,7 @@ def request(told: Told) -> Request:
         pidfd_socket=told.text("pidfd-socket"),
         pid_file=told.text("pid-file"),
         keyring=not told.flag("no-new-keyring"),
+        pivot=not told.flag("no-pivot"),
         preserve_fds=preserve,
         listen_fds=listen_fds,
     )
@@ -134,6 +136,7 @@ class Making:
             self.invocation.store.root,
             keyring=request.keyring,
             preserve_fds=request.preserve_fds,
+            pivot=request.pivot,
         )
         for line in self.assembly.warnings:
             self.invocation.log.warning(line)

@@ -23,7 +23,7 @@ from pycontain.kernel.constants import (
 from pycontain.plan.ops import Attach
 from pycontain.runtime import credentials, entry, held, hooks, seal
 from pycontain.runtime.channel import MAPPED, READY, START, TREES, Channel
-from pycontain.runtime.inside import APPLIERS, Inside, make_fresh
+from pycontain.runtime.inside import APPLIERS, Inside, make_fresh, preload
 from pycontain.runtime.scheduling import bind_cpus, schedule
 from pycontain.runtime.trees import Trees, guarded_null, is_null
 
@@ -199,6 +199,7 @@ def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], 
     _sys.mount(None, "/", None, MS_REC | MS_PRIVATE, None)
     inside = Inside(plan, channel)
     seal.preload()
+    preload(plan.init)
     early = [op for op in plan.init if type(op) in inside.EARLY]
     for op in early:
         _apply(inside, APPLIERS[type(op)], op)
