@@ -8,7 +8,7 @@ import time
 
 from pycontain.engine import assembly, generate, names
 from pycontain.engine import userns as users
-from pycontain.errors import Exists, HostError, NotFound, PycontainError, UsageError
+from pycontain.errors import Exists, HostError, UsageError
 from pycontain.runtime import processes, remove, state
 from pycontain.runtime.state import State, Store
 from pycontain.runtime.trees import IDMAP
@@ -59,7 +59,7 @@ class Making:
                 self.entry, self.lock = store.add(container_id, name)
                 return self
             except Exists:
-                if self.options.name and not _has_gone(self.settings, name):
+                if self.options.name:
                     raise
         raise HostError("no free name was found", hint="give one: --name NAME")
 
@@ -168,16 +168,3 @@ class Making:
     def notes(self) -> tuple[str, ...]:
         """Lines that the user is told at the start."""
         return tuple(note for note in (*self.assembly.prepared.notes, self.assembly.note) if note)
-
-
-def _has_gone(settings: Settings, name: str) -> bool:
-    """Tell whether the container of that name has gone by now: one with --rm whose command was killed is removed."""
-    from pycontain.engine.lifecycle import look
-
-    try:
-        look(settings, name)
-    except NotFound:
-        return True
-    except PycontainError:
-        pass  # it is being made, or cannot be removed
-    return False
