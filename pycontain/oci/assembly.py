@@ -13,10 +13,10 @@ from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
 from pycontain.cgroups.devices import DeviceFilter
 from pycontain.errors import HostError
 from pycontain.kernel import _sys
-from pycontain.oci import unsupported
+from pycontain.oci import notifying, unsupported
 from pycontain.oci.store import CACHE
 from pycontain.plan import capabilities
-from pycontain.plan.compile import compile_plan
+from pycontain.plan.compile import ROOT_PROPAGATION, compile_plan
 from pycontain.plan.device_filter import build, container_rules
 from pycontain.plan.facts import USERNS_CUSTOM, USERNS_HOST, USERNS_JOINED, HostFacts, UserNamespace
 from pycontain.plan.hooks import HookState
@@ -25,6 +25,7 @@ from pycontain.plan.scheduling import ALL_CPUS
 from pycontain.record import Record
 from pycontain.runtime import journal, probe, remove, seccomp_cache
 from pycontain.spec.ids import IDMapping
+from pycontain.spec.mount_options import MS_PRIVATE, MS_REC, MS_SHARED
 from pycontain.spec.runtime import OCI_VERSION_MAX
 
 TYPE_CHECKING = False
@@ -51,7 +52,14 @@ class Assembly(Record):
 
 
 def assemble(
-    container: Container, bundle: Bundle, root: str, *, keyring: bool, preserve_fds: int, systemd: bool = False
+    container: Container,
+    bundle: Bundle,
+    root: str,
+    *,
+    keyring: bool,
+    preserve_fds: int,
+    pivot: bool = True,
+    systemd: bool = False,
 ) -> Assembly:
     """Return the container of a bundle, ready for its processes; with ``systemd`` that makes its cgroup.
 
@@ -71,7 +79,10 @@ def assemble(
     cache = f"{root}/{CACHE}"
     if spec.linux.seccomp is not None:
         os.makedirs(cache, 0o700, exist_ok=True)
-    plan, name = compile_bundle(bundle, container.id, cgroup, cache, keyring=keyring, preserve_fds=preserve_fds)
+    plan, name = compile_bundle(
+        bundle, container.id, cgroup, cache, keyring=keyring, preserve_fds=preserve_fds, pivot=pivot
+    )
+    notifying.check(spec.linux.seccomp, plan.process.seccomp_flags)
     if cgroup.paths.exists:
         cgroup.create(lambda path: container.journal.intend(journal.CGROUP, path), limits)
         cgroup.apply(limits, devices)
@@ -80,7 +91,14 @@ def assemble(
 
 
 def compile_bundle(
-    bundle: Bundle, container_id: str, cgroup: Cgroup, cache: str, *, keyring: bool, preserve_fds: int
+    bundle: Bundle,
+    container_id: str,
+    cgroup: Cgroup,
+    cache: str,
+    *,
+    keyring: bool,
+    preserve_fds: int,
+    pivot: bool = True,
 ) -> tuple[Plan, str]:
     """Return the plan of a bundle in a cgroup, and the name of its session keyring; nothing is made.
 
@@ -98,13 +116,21 @@ def compile_bundle(
         last_capability=probe.last_capability(),
         capabilities=available_capabilities(users),
         cgroup_trees=cgroup_trees(cgroup.paths),
+        idmap_mounts=True,
     )
     program, flags = None, 0
     if spec.linux.seccomp is not None:
         compiled = seccomp_cache.cached_filter(f"{cache}/seccomp", spec.linux.seccomp, facts.arch)
         program, flags = compiled.program, compiled.flags
     name = f"_ses.{container_id[:64]}" if keyring else ""
-    root = RootSource(DIRECTORY, spec.root.path, writable=True, mounted_at=spec.root.path)
+    root = RootSource(
+        DIRECTORY,
+        spec.root.path,
+        writable=True,
+        mounted_at=spec.root.path,
+        propagation=root_propagation(spec),
+        pivot=pivot,
+    )
     hooks = spec.hooks
     told = HookState(OCI_VERSION_MAX, container_id, bundle.directory, spec.annotations)
     any_hooks = hooks.prestart or hooks.create_runtime or hooks.create_container or hooks.start_container
@@ -134,6 +160,12 @@ def ungrantable(process: Process, available: int) -> tuple[str, ...]:
         return ()
     names = capabilities.missing((*sets.permitted, *sets.inheritable), available)
     return tuple(f"process.capabilities: {name} cannot be granted: the runtime does not have it" for name in names)
+
+
+def root_propagation(spec: Spec) -> int:
+    """Return what the root is at first: one that is to be shared leaves the host's peer group before."""
+    asked = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
+    return MS_PRIVATE | (asked & MS_REC) if asked & MS_SHARED else asked
 
 
 def _users(spec: Spec) -> UserNamespace:

@@ -7,6 +7,7 @@ import time
 
 from pycontain.errors import HookError, UsageError
 from pycontain.oci import assembly, bundle, console, lifehooks, store
+from pycontain.oci.notifying import Listener
 from pycontain.record import Record
 from pycontain.runtime import held, processes
 from pycontain.runtime.create import Maker, Terms, abandon
@@ -36,6 +37,7 @@ class Request(Record):
     pidfd_socket: str = ""
     pid_file: str = ""
     keyring: bool = True
+    pivot: bool = True
     preserve_fds: int = 0
     listen_fds: int = 0
 
@@ -54,6 +56,7 @@ def request(told: Told) -> Request:
         pidfd_socket=told.text("pidfd-socket"),
         pid_file=told.text("pid-file"),
         keyring=not told.flag("no-new-keyring"),
+        pivot=not told.flag("no-pivot"),
         preserve_fds=preserve,
         listen_fds=listen_fds,
     )
@@ -133,6 +136,7 @@ class Making:
             self.invocation.store.root,
             keyring=request.keyring,
             preserve_fds=request.preserve_fds,
+            pivot=request.pivot,
             systemd=self.invocation.systemd,
         )
         for line in self.assembly.warnings:
@@ -168,6 +172,11 @@ class Making:
         if request.pid_file:
             store.write_file(request.pid_file, str(created.pid).encode(), 0o644)
         return created
+
+    def listener(self) -> Listener:
+        """Return the listener of the seccomp filter, which is nobody where that does not notify."""
+        flags = self.assembly.plan.process.seccomp_flags
+        return Listener(self.bundle.spec.linux.seccomp, flags, self.state, pid=self.state.pid, status=store.CREATED)
 
     def keep(self) -> None:
         """Let init wait for whoever starts it."""

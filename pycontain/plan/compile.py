@@ -75,7 +75,7 @@ def compile_plan(
     host, root_attachments = roots.compile_root(root, facts)
     mount_host, attachments = mounts.compile_mounts(spec, facts)
     init: list[Op] = [*_names(spec, spaces), AttachRoot("", "root", root.mounted_at), *root_attachments, *attachments]
-    init += _after_mounts(spec, hooks=hook_state is not None)
+    init += _after_mounts(spec, hooks=hook_state is not None, pivot=root.pivot)
     if keyring:
         init.append(JoinKeyring("", keyring))
     return Plan(
@@ -112,7 +112,7 @@ def _names(spec: Spec, spaces: Namespaces) -> list[Op]:
     return ops
 
 
-def _after_mounts(spec: Spec, *, hooks: bool) -> list[Op]:
+def _after_mounts(spec: Spec, *, hooks: bool, pivot: bool) -> list[Op]:
     """Return what happens once everything is mounted, up to the pivot."""
     assert spec.process is not None, "rules.validate has seen to it"
     ops: list[Op] = []
@@ -129,6 +129,8 @@ def _after_mounts(spec: Spec, *, hooks: bool) -> list[Op]:
         ops.append(MaskPaths("linux.maskedPaths", spec.linux.masked_paths))
     if spec.root.readonly and spec.process.cwd != "/":
         ops.append(MakeDirectory("process.cwd", spec.process.cwd))
+    # Whatever else it is to be, it is from the beginning (RootSource): pivot_root(2) refuses a shared one alone.
     propagation = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
-    ops.append(PivotRoot("root", spec.root.readonly, propagation))
+    propagation = propagation if propagation & MS_SHARED else 0
+    ops.append(PivotRoot("root", spec.root.readonly, propagation, pivot))
     return ops

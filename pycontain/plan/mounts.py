@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pycontain.errors import SpecError
 from pycontain.plan.devices import DEFAULT_DEVICES, DEFAULT_LINKS, compile_nodes, listed
-from pycontain.plan.ops import Attach, DevTree, NewFilesystem, OpenTree, ReadonlyMount
-from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_PRIVATE, parse_options
+from pycontain.plan.ops import Attach, DevTree, NewFilesystem, OpenTree, ReadonlyMount, Remount
+from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_I_VERSION, MS_PRIVATE, MS_REMOUNT, parse_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,27 +24,65 @@ def compile_mounts(spec: Spec, facts: HostFacts) -> tuple[list[Op], list[Op]]:
     """
     host: list[Op] = []
     init: list[Op] = []
+    last: list[Op] = []
+    own_dev = False
     for index, mount in enumerate(spec.mounts):
         path = f"mounts[{index}]"
         flags = parse_options(mount.options, f"{path}.options")
-        if flags.bind:
+        if flags.set & MS_REMOUNT:
+            made: tuple[list[Op], list[Op]] = [], [_remount(mount, flags, path)]
+        elif flags.bind:
             made = _bind(mount, flags, f"bind{index}", path, facts)
         elif mount.type in ("cgroup", "cgroup2"):
             made = _cgroup(mount, flags, path, facts)
         elif mount.type == "tmpfs" and mount.destination.rstrip("/") == "/dev":
             made = _dev(spec, flags, path, facts)
+            own_dev = True
         else:
-            made = [], [_fresh(mount, flags, path, facts)]
+            made = [], _fresh(mount, flags, path, facts, ours=own_dev and mount.destination.startswith("/dev/"))
         host += made[0]
         init += made[1]
+        if _is_read_only_tmpfs(mount, flags):
+            below = mount.destination.rstrip("/") + "/"
+            # mount points of later mounts are to be made in it
+            holds = any(other.destination.startswith(below) for other in spec.mounts[index + 1 :])
+            (last if holds else init).append(ReadonlyMount(path, mount.destination))
     nodes = compile_nodes(spec, facts)
-    return [*host, *nodes[0]], [*init, *nodes[1]]
+    return [*host, *nodes[0]], [*init, *nodes[1], *last]
+
+
+def _attributes(flags: MountFlags) -> int:
+    """Return the attributes of a new mount, below which nothing lies yet: words with r mean the same as without."""
+    return (flags.attr_set & ~flags.rec_attr_clr) | flags.rec_attr_set
+
+
+def _is_read_only_tmpfs(mount: Mount, flags: MountFlags) -> bool:
+    new = mount.type == "tmpfs" and not flags.bind and not flags.set & MS_REMOUNT
+    return new and bool(_attributes(flags) & MOUNT_ATTR_RDONLY)
+
+
+def _remount(mount: Mount, flags: MountFlags, path: str) -> Remount:
+    return Remount(
+        path,
+        mount.destination,
+        flags.bind,
+        flags=0 if flags.bind else flags.set,
+        data=flags.data_text(),
+        attr_set=flags.attr_set if flags.bind else 0,
+        attr_clr=flags.attr_clr if flags.bind else 0,
+        implied_clr=flags.implied_clr,
+        tree_set=flags.rec_attr_set,
+        tree_clr=flags.rec_attr_clr,
+        propagation=flags.propagation,
+    )
 
 
 def _bind(mount: Mount, flags: MountFlags, name: str, path: str, facts: HostFacts) -> tuple[list[Op], list[Op]]:
     if not mount.source:
         raise SpecError(f"{path}.source", "a bind mount needs a source")
-    idmap = ("ridmap" if flags.idmap_recursive else "idmap") if flags.idmap and facts.userns.idmap else ""
+    idmap = ""
+    if mount.uid_mappings or (flags.idmap and (facts.userns.idmap or facts.idmap_mounts)):
+        idmap = "ridmap" if flags.idmap_recursive else "idmap"
     pid, source = _split_foreign(mount.source)
     tree = OpenTree(
         path,
@@ -52,13 +90,15 @@ def _bind(mount: Mount, flags: MountFlags, name: str, path: str, facts: HostFact
         source,
         recursive=flags.recursive,
         attr_set=flags.attr_set,
-        attr_clr=flags.attr_clr | flags.implied_clr,
+        attr_clr=flags.attr_clr,
         tree_set=flags.rec_attr_set,
         tree_clr=flags.rec_attr_clr,
         idmap=idmap,
         propagation=flags.propagation,
         inside_pid=pid,
         within=_volume_above(source, facts.volumes),
+        implied_clr=flags.implied_clr,
+        maps=(mount.uid_mappings, mount.gid_mappings),
     )
     return [tree], [Attach(path, name, mount.destination)]
 
@@ -79,15 +119,36 @@ def _volume_above(source: str, volumes: str) -> str:
     return f"{volumes}/{name}/_data"
 
 
-def _fresh(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> Op:
+def _fresh(mount: Mount, flags: MountFlags, path: str, facts: HostFacts, *, ours: bool) -> list[Op]:
+    """Return the operations for a new file system; ``ours``: its mount point lies in a file system made by us."""
     if not mount.type:
         raise SpecError(f"{path}.type", "the type of the file system is missing")
     # Read-only is a property of this mount, not of the file system: its other mounts may need to write.
     options = tuple(option for option in flags.filesystem_options() if option[0] not in ("ro", "rw"))
     if mount.type == "devpts":
         options = tuple(option for option in options if option[0] != "gid" or _has_gid(facts, option[1]))
-    fresh = NewFilesystem(path, mount.type, mount.type, mount.source or mount.type, options, flags.attr_set)
-    return Attach(path, "", mount.destination, fresh=fresh)
+    # something may have to be written to a tmpfs first
+    attributes = _attributes(flags) & ~(MOUNT_ATTR_RDONLY if mount.type == "tmpfs" else 0)
+    fresh = NewFilesystem(path, mount.type, mount.type, mount.source or mount.type, options, attributes)
+    ops: list[Op] = [
+        Attach(
+            path,
+            "",
+            mount.destination,
+            fresh=fresh,
+            inherit=_inherits_mode(mount, options) and not ours,
+            copy_up=flags.tmpcopyup,
+            propagation=flags.propagation,
+        )
+    ]
+    if flags.set & MS_I_VERSION:
+        # fsconfig(2) has no name for it
+        ops.append(Remount(path, mount.destination, bind=False, flags=flags.set))
+    return ops
+
+
+def _inherits_mode(mount: Mount, options: tuple[tuple[str, str], ...]) -> bool:
+    return mount.type == "tmpfs" and all(key != "mode" for key, _ in options)
 
 
 def _has_gid(facts: HostFacts, gid: str) -> bool:
@@ -97,19 +158,25 @@ def _has_gid(facts: HostFacts, gid: str) -> bool:
 
 def _cgroup(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> tuple[list[Op], list[Op]]:
     """The container's own cgroup as a bind: its root is the cgroup namespace's, and mounting anew costs 7 ms."""
+    if flags.data:
+        where = f"{path}.options[{mount.options.index(flags.data[0])}]"
+        raise SpecError(where, f"{flags.data[0]!r} means nothing here: the container sees its own cgroup")
     host: list[Op] = []
     init: list[Op] = []
     destination = mount.destination.rstrip("/")
+    attributes = _attributes(flags)
     # recursive: on a hybrid host nothing lies below, on v2 nothing may be hidden
     for tree, directory in facts.cgroup_trees:
         name = f"cgroup.{tree}"
-        host.append(OpenTree(path, name, directory, attr_set=flags.attr_set, propagation=MS_PRIVATE))
+        propagation = flags.propagation or MS_PRIVATE
+        host.append(OpenTree(path, name, directory, attr_set=attributes, propagation=propagation))
         if tree and not init:
             options = (("mode", "0755"), ("size", "64k"))
-            empty = NewFilesystem(path, "tmpfs", "tmpfs", "tmpfs", options, flags.attr_set & ~MOUNT_ATTR_RDONLY)
+            empty = NewFilesystem(path, "tmpfs", "tmpfs", "tmpfs", options, attributes & ~MOUNT_ATTR_RDONLY)
             init.append(Attach(path, "", destination, fresh=empty))
-        init.append(Attach(path, name, f"{destination}/{tree}" if tree else destination))
-    if len(facts.cgroup_trees) > 1 and flags.attr_set & MOUNT_ATTR_RDONLY:
+        # a hierarchy of no controller is mounted by its name alone
+        init.append(Attach(path, name, f"{destination}/{tree.removeprefix('name=')}" if tree else destination))
+    if len(init) > len(host) and attributes & MOUNT_ATTR_RDONLY:
         init.append(ReadonlyMount(path, destination))
     return host, init
 
@@ -124,8 +191,12 @@ def _dev(spec: Spec, flags: MountFlags, path: str, facts: HostFacts) -> tuple[li
     )
     options = tuple(option for option in flags.filesystem_options() if option[0] not in ("ro", "rw"))
     nodes = devices if facts.privileged else ()
-    host: list[Op] = [DevTree(path, "dev", nodes, DEFAULT_LINKS, directories, options)]
-    init: list[Op] = [Attach(path, "dev", "/dev")]
+    attributes = _attributes(flags) & ~MOUNT_ATTR_RDONLY
+    host: list[Op] = [DevTree(path, "dev", nodes, DEFAULT_LINKS, directories, options, attributes)]
+    inherit = all(key != "mode" for key, _ in options)
+    init: list[Op] = [
+        Attach(path, "dev", "/dev", inherit=inherit, copy_up=flags.tmpcopyup, propagation=flags.propagation)
+    ]
     for device in () if facts.privileged else devices:
         # Without privilege nodes cannot be made: those of the host are bound one by one.
         host.append(OpenTree(path, f"dev.{device.path}", f"/dev/{device.path}"))

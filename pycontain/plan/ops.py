@@ -36,9 +36,15 @@ def attribute_words(attributes: int) -> list[str]:
     return [word for bit, word in _ATTRIBUTES if attributes & bit]
 
 
+def propagation_words(propagation: int) -> list[str]:
+    """Return an MS_* value of propagation as the word of mount(8), none for 0."""
+    return [word for bit, word in _PROPAGATION if propagation & bit]
+
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain.spec.hooks import Hook
+    from pycontain.spec.ids import IDMapping
 
 
 class Op(Record):
@@ -61,7 +67,8 @@ class OpenTree(Op):
     well. ``idmap`` shifts owners by the container's own mapping: "idmap" for this mount, "ridmap" for the tree.
     ``propagation`` is an MS_* value with MS_REC where recursive, or 0. With ``inside_pid`` the source is a path in the
     mount namespace of that process. ``within`` is "" or a directory above the source that no link in it may lead out
-    of: containers write there.
+    of: containers write there. ``implied_clr`` are attributes to take away where they are not locked. ``maps`` are uid
+    and gid mappings of this mount's own, empty for the container's.
     """
 
     name: str
@@ -75,6 +82,8 @@ class OpenTree(Op):
     propagation: int = 0
     inside_pid: int = 0
     within: str = ""
+    implied_clr: int = 0
+    maps: tuple[tuple[IDMapping, ...], tuple[IDMapping, ...]] = ((), ())
 
     @property
     def shared(self) -> bool:
@@ -89,10 +98,13 @@ class OpenTree(Op):
             words.append("recursively")
         if self.idmap:
             words.append("with shifted owners" + (" all through" if self.idmap == "ridmap" else ""))
+        if self.maps[0]:
+            words.append("by a mapping of its own")
         attributes = attribute_words(self.attr_set)
         attributes += [f"{word} all through" for word in attribute_words(self.tree_set)]
-        attributes += [f"not {word}" for word in attribute_words((self.attr_clr | self.tree_clr) & ~self.attr_set)]
-        attributes += [word for bit, word in _PROPAGATION if self.propagation & bit]
+        cleared = self.attr_clr | self.implied_clr | self.tree_clr
+        attributes += [f"not {word}" for word in attribute_words(cleared & ~self.attr_set)]
+        attributes += propagation_words(self.propagation)
         return " ".join(words) + (f": {', '.join(attributes)}" if attributes else "")
 
 
@@ -172,9 +184,12 @@ class DevTree(Op):
     links: tuple[tuple[str, str], ...]
     directories: tuple[str, ...]
     options: tuple[tuple[str, str], ...] = ()
+    attr_set: int = MOUNT_ATTR_NOSUID
 
     def describe(self) -> str:
-        return "make /dev with " + " ".join(device.path for device in self.devices)
+        # that it is nosuid goes without saying
+        words = ", ".join(attribute_words(self.attr_set & ~MOUNT_ATTR_NOSUID))
+        return "make /dev with " + " ".join(device.path for device in self.devices) + (f": {words}" if words else "")
 
 
 class NewFilesystem(Op):
@@ -231,15 +246,52 @@ class AttachRoot(Op):
 
 
 class Attach(Op):
-    """Attach the tree ``name`` at ``target`` below the new root, making the mount point where it is missing."""
+    """Attach the tree ``name`` at ``target`` below the new root, making the mount point where it is missing.
+
+    ``inherit`` gives the root of a new file system the mode of the directory that it covers, ``copy_up`` all that is in
+    it. ``propagation`` is an MS_* value with MS_REC where recursive, or 0.
+    """
 
     name: str
     target: str
     fresh: NewFilesystem | None = None
+    inherit: bool = False
+    copy_up: bool = False
+    propagation: int = 0
 
     def describe(self) -> str:
         what = self.fresh.describe() if self.fresh is not None else self.name
-        return f"mount at {self.target}: {what}"
+        words = [f"mount at {self.target}: {what}", *propagation_words(self.propagation)]
+        if self.copy_up:
+            words.append("with a copy of what it covers")
+        elif self.inherit:
+            words.append("with the mode of what it covers")
+        return ", ".join(words)
+
+
+class Remount(Op):
+    """Change the mount at ``target``: with ``bind`` this mount alone, else its file system too.
+
+    ``flags`` are MS_* flags and ``data`` words for the file system; ``attr_set`` and the like are as in OpenTree.
+    """
+
+    target: str
+    bind: bool
+    flags: int = 0
+    data: str = ""
+    attr_set: int = 0
+    attr_clr: int = 0
+    implied_clr: int = 0
+    tree_set: int = 0
+    tree_clr: int = 0
+    propagation: int = 0
+
+    def describe(self) -> str:
+        words = attribute_words(self.attr_set) + [f"{word} all through" for word in attribute_words(self.tree_set)]
+        cleared = (self.attr_clr | self.implied_clr | self.tree_clr) & ~self.attr_set
+        words += [f"not {word}" for word in attribute_words(cleared)]
+        words += propagation_words(self.propagation) + ([self.data] if self.data else [])
+        return f"change the {'mount' if self.bind else 'file system'} at {self.target}: {', '.join(words)}"
 
 
 class MakeNodes(Op):
@@ -300,13 +352,19 @@ class Sysctl(Op):
 
 
 class PivotRoot(Op):
-    """Make the new root the root; ``propagation`` is an MS_* value or 0."""
+    """Make the new root the root; ``propagation`` is an MS_* value or 0.
+
+    Without ``pivot`` it is moved over the old one, which pivot_root(2) cannot leave where it is the initial ramdisk.
+    """
 
     readonly: bool = False
     propagation: int = 0
+    pivot: bool = True
 
     def describe(self) -> str:
-        return "pivot to the new root, drop the old one" + (", make it read-only" if self.readonly else "")
+        how = "pivot to the new root, drop the old one" if self.pivot else "move the new root over the old one"
+        words = [how, *(["make it read-only"] if self.readonly else []), *propagation_words(self.propagation)]
+        return ", ".join(words)
 
 
 class MakeDirectory(Op):

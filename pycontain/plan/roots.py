@@ -69,7 +69,8 @@ def compile_root(root: RootSource, facts: HostFacts) -> tuple[list[Op], list[Op]
 def _directory(root: RootSource, facts: HostFacts) -> list[Op]:
     if root.writable:
         idmap = "ridmap" if facts.userns.idmap else ""
-        return [OpenTree("root.path", "root", root.path, recursive=True, idmap=idmap)]
+        how = root.propagation
+        return [OpenTree("root.path", "root", root.path, recursive=True, idmap=idmap, propagation=how)]
     return [
         _lower("lower", root.path, facts, MOUNT_ATTR_RDONLY, shifted=facts.userns.idmap),
         _writable(root, "root", ("lower",), userxattr=not facts.privileged),

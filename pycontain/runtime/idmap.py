@@ -82,6 +82,30 @@ def run_inside(userns: UserNamespace, work: Callable[[], None]) -> bool:
     return result is not None and result[2] == 0
 
 
+def open_userns(userns: UserNamespace) -> int:
+    """Return a descriptor of a new user namespace with these maps, which nobody is in: for mounts that shift owners.
+
+    Raises:
+        HostError: the namespace cannot be made.
+    """
+    done, ours = os.pipe()
+    pid, pidfd = _sys.clone3(CLONE_NEWUSER)
+    if pid == 0:
+        try:
+            os.close(ours)
+            os.read(done, 1)
+        finally:
+            os._exit(0)
+    os.close(done)
+    try:
+        write_maps(pid, userns)
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(ours)
+        _sys.waitid_pidfd(pidfd, WEXITED)
+        os.close(pidfd)
+
+
 def _lines(mappings: tuple[IDMapping, ...]) -> str:
     return "".join(f"{one.container_id} {one.host_id} {one.size}\n" for one in mappings)
 

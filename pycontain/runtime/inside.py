@@ -17,6 +17,7 @@ from pycontain.kernel.constants import (
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
+    MS_REMOUNT,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
     PROC_SUPER_MAGIC,
@@ -39,14 +40,21 @@ from pycontain.plan.ops import (
     PivotRoot,
     ReadonlyMount,
     ReadonlyPaths,
+    Remount,
     RunHooks,
     SetDomainname,
     SetHostname,
     Sysctl,
 )
-from pycontain.runtime import hooks, nodes, rootpath
+from pycontain.runtime import hooks, mountpoints, nodes, rootpath
 from pycontain.runtime.channel import HOOKED, HOOKS, TERMINAL
-from pycontain.runtime.trees import empty_directory, guarded_null, new_filesystem
+from pycontain.runtime.trees import (
+    empty_directory,
+    guarded_null,
+    new_filesystem,
+    set_attributes,
+    set_propagation,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +99,15 @@ class Inside:
     def move(self, tree: int, target: int) -> None:
         """Attach a detached tree on the file or directory that ``target`` (O_PATH) is."""
         _sys.move_mount(tree, "", target, "", _MOVE)
+
+
+def preload(ops: tuple[Op, ...]) -> None:
+    """Load the modules that few plans need, while modules can be loaded."""
+    for op in ops:
+        if isinstance(op, Attach) and op.copy_up:
+            import pycontain.runtime.copying
+        elif isinstance(op, PivotRoot) and not op.pivot:
+            import pycontain.runtime.moveroot  # noqa: F401
 
 
 # The function that applies an op, by the op's class.
@@ -153,8 +170,13 @@ def _attach(inside: Inside, op: Attach) -> None:
         directory = stat.S_ISDIR(os.fstat(tree).st_mode)
     # a link in the place of /proc or /sys would lead our own writes elsewhere
     links = fresh is None or fresh.fstype not in ("proc", "sysfs")
+    found = True
     try:
-        target = rootpath.make_mount_point(inside.root, op.target, directory=directory, links=links)
+        try:
+            target = rootpath.open_path(inside.root, op.target, links=links)
+        except FileNotFoundError:
+            found = False
+            target = rootpath.make_mount_point(inside.root, op.target, directory=directory)
     except OSError as error:
         raise SpecError(
             op.spec_path,
@@ -167,7 +189,12 @@ def _attach(inside: Inside, op: Attach) -> None:
             f"{op.target} is {'not ' if directory else ''}a directory in the container's root",
             hint="a directory can be mounted only on a directory, a file only on a file",
         )
+    mountpoints.check(inside.root, target, op.target, tree, op.spec_path)
+    if found and (op.copy_up or op.inherit):
+        mountpoints.take_over(target, tree, content=op.copy_up)
     inside.move(tree, target)
+    if op.propagation:
+        set_propagation(tree, op.propagation)
     os.close(target)
     os.close(tree)
 
@@ -188,6 +215,21 @@ def _make_nodes(inside: Inside, op: MakeNodes) -> None:
             nodes.link(directory, name, target)
         finally:
             os.close(directory)
+
+
+@_applies(Remount)
+def _remount(inside: Inside, op: Remount) -> None:
+    target = rootpath.open_path(inside.root, op.target)
+    if op.bind:
+        set_attributes(target, op.attr_set, op.attr_clr, op.implied_clr)
+    else:
+        _sys.mount(None, f"/proc/self/fd/{target}", None, op.flags | MS_REMOUNT, op.data or None)
+    if op.tree_set or op.tree_clr:
+        deep = AT_EMPTY_PATH | AT_RECURSIVE
+        _sys.mount_setattr(target, "", deep, attr_set=op.tree_set, attr_clr=op.tree_clr)
+    if op.propagation:
+        set_propagation(target, op.propagation)
+    os.close(target)
 
 
 @_applies(Console)
@@ -315,8 +357,13 @@ def _run_hooks(inside: Inside, op: RunHooks) -> None:
 @_applies(PivotRoot)
 def _pivot_root(inside: Inside, op: PivotRoot) -> None:
     os.fchdir(inside.root)
-    _sys.pivot_root(".", ".")
-    _sys.umount2(".", MNT_DETACH)
+    if op.pivot:
+        _sys.pivot_root(".", ".")
+        _sys.umount2(".", MNT_DETACH)
+    else:
+        from pycontain.runtime.moveroot import move_root  # preload() has loaded it
+
+        move_root(inside.root, inside.procfs)
     os.chdir("/")
     if op.propagation:
         _sys.mount(None, "/", None, op.propagation, None)

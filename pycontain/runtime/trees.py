@@ -32,6 +32,7 @@ from pycontain.kernel.constants import (
     WEXITED,
 )
 from pycontain.plan.capabilities import SYS_ADMIN
+from pycontain.plan.facts import USERNS_CUSTOM, UserNamespace
 from pycontain.plan.ops import DevTree, MaskLayer, OpenDirectory, OpenTree, Overlay
 from pycontain.runtime import rootpath
 
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
-    from pycontain.plan.facts import UserNamespace
     from pycontain.plan.ops import NewFilesystem, Op
+    from pycontain.spec.ids import IDMapping
 
     T = TypeVar("T", bound=Op)
 
@@ -78,6 +79,7 @@ class Trees:
         self.fds: dict[str, int] = {}
         self.attached: set[str] = set()
         self._stage = -1
+        self._mappings: dict[tuple[tuple[IDMapping, ...], tuple[IDMapping, ...]], int] = {}
 
     def make(self, ops: tuple[Op, ...]) -> None:
         """Make every tree, those that stay shared with the host first.
@@ -112,6 +114,20 @@ class Trees:
                 hint=_hint(op, error),
             ) from error
 
+    def mapping(self, maps: tuple[tuple[IDMapping, ...], tuple[IDMapping, ...]]) -> int:
+        """Return a descriptor of a user namespace with these maps, or the container's where they are empty.
+
+        Raises:
+            HostError: it cannot be made.
+        """
+        if not maps[0]:
+            return self.userns_fd
+        if maps not in self._mappings:
+            from pycontain.runtime.idmap import open_userns
+
+            self._mappings[maps] = open_userns(UserNamespace(USERNS_CUSTOM, *maps))
+        return self._mappings[maps]
+
     def owner(self, uid: int, gid: int) -> tuple[int, int]:
         """Return the ids, as this process sees them, of a user and group of the container."""
         if self.userns_fd < 0:
@@ -122,6 +138,9 @@ class Trees:
         for fd in self.fds.values():
             os.close(fd)
         self.fds.clear()
+        for fd in self._mappings.values():
+            os.close(fd)
+        self._mappings.clear()
         self._drop_stage()
 
     def _drop_stage(self) -> None:
@@ -181,17 +200,37 @@ def _open_tree(trees: Trees, op: OpenTree) -> None:
     try:
         if op.idmap:
             _shift_owners(trees, op, fd)
-        if op.attr_set or op.attr_clr:
-            _sys.mount_setattr(fd, "", AT_EMPTY_PATH, attr_set=op.attr_set, attr_clr=op.attr_clr)
+        set_attributes(fd, op.attr_set, op.attr_clr, op.implied_clr)
         if op.tree_set or op.tree_clr:
             _sys.mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=op.tree_set, attr_clr=op.tree_clr)
         if op.propagation:
-            deep = AT_RECURSIVE if op.propagation & MS_REC else 0
-            _sys.mount_setattr(fd, "", AT_EMPTY_PATH | deep, propagation=op.propagation & ~MS_REC)
+            set_propagation(fd, op.propagation)
     except BaseException:
         os.close(fd)
         raise
     trees.fds[op.name] = fd
+
+
+def set_attributes(fd: int, attr_set: int, attr_clr: int, implied_clr: int = 0) -> None:
+    """Change MOUNT_ATTR_* of one mount; ``implied_clr`` is left as it is where a user namespace has it locked.
+
+    Source: mount_namespaces(7) "Restrictions on mount namespaces"
+    """
+    if not (attr_set or attr_clr or implied_clr):
+        return
+    try:
+        _sys.mount_setattr(fd, "", AT_EMPTY_PATH, attr_set=attr_set, attr_clr=attr_clr | implied_clr)
+    except PermissionError:
+        if not implied_clr:
+            raise
+        if attr_set or attr_clr:
+            _sys.mount_setattr(fd, "", AT_EMPTY_PATH, attr_set=attr_set, attr_clr=attr_clr)
+
+
+def set_propagation(fd: int, propagation: int) -> None:
+    """Change how a mount propagates, with all below where ``propagation`` has MS_REC."""
+    deep = AT_RECURSIVE if propagation & MS_REC else 0
+    _sys.mount_setattr(fd, "", AT_EMPTY_PATH | deep, propagation=propagation & ~MS_REC)
 
 
 def _open_tree_within(directory: str, source: str, recursive: int) -> int:
@@ -241,8 +280,11 @@ def _open_directory(trees: Trees, op: OpenDirectory) -> None:
 
 def _shift_owners(trees: Trees, op: OpenTree, fd: int) -> None:
     deep = AT_RECURSIVE if op.idmap == "ridmap" else 0
+    userns_fd = trees.mapping(op.maps)
+    if userns_fd < 0:
+        raise HostError(f"{op.source}: only root of the host can shift owners", requirement=IDMAP)
     try:
-        _sys.mount_setattr(fd, "", AT_EMPTY_PATH | deep, attr_set=MOUNT_ATTR_IDMAP, userns_fd=trees.userns_fd)
+        _sys.mount_setattr(fd, "", AT_EMPTY_PATH | deep, attr_set=MOUNT_ATTR_IDMAP, userns_fd=userns_fd)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM):
             raise
@@ -372,7 +414,7 @@ def _parent(root: int, path: str, uid: int, gid: int) -> tuple[int, str]:
 
 @_makes(DevTree)
 def _dev_tree(trees: Trees, op: DevTree) -> None:
-    fd = _new("tmpfs", "tmpfs", op.options, MOUNT_ATTR_NOSUID)
+    fd = _new("tmpfs", "tmpfs", op.options, op.attr_set)
     trees.fds[op.name] = fd
     root_uid, root_gid = trees.owner(0, 0)
     os.chown(".", root_uid, root_gid, dir_fd=fd)

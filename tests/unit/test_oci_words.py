@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pycontain.errors import UsageError
@@ -49,6 +49,7 @@ def click_reads(name: str, words: list[str]) -> tuple[dict[str, object], tuple[s
 
 
 @pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_both_readers_say_the_same(name: str, data: st.DataObject) -> None:
     words = data.draw(lines(name))

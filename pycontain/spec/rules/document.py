@@ -100,6 +100,8 @@ def _mounts(spec: Spec, path: str, warnings: list[str]) -> None:
             where = f"{at}.options[{mount.options.index('tmpcopyup')}]"
             require(mount.type == "tmpfs" and not flags.bind, where, "tmpcopyup is for tmpfs")
         _idmap(spec, mount, flags, at)
+        if flags.set & MS_REMOUNT and (flags.idmap or mount.uid_mappings or flags.tmpcopyup):
+            raise SpecError(f"{at}.options", "remount changes flags, neither owners nor content")
 
 
 def _idmap(spec: Spec, mount: Mount, flags: MountFlags, at: str) -> None:
@@ -108,9 +110,11 @@ def _idmap(spec: Spec, mount: Mount, flags: MountFlags, at: str) -> None:
     require(both, f"{at}.{missing}", "is required where the other mapping is given")
     check_mappings(mount.uid_mappings, f"{at}.uidMappings")
     check_mappings(mount.gid_mappings, f"{at}.gidMappings")
+    word = "ridmap" if flags.idmap_recursive else "idmap"
+    where = f"{at}.options[{mount.options.index(word)}]" if flags.idmap else f"{at}.uidMappings"
+    if flags.idmap or mount.uid_mappings:
+        require(flags.bind, where, "owners can be shifted on bind mounts only")
     if flags.idmap and not mount.uid_mappings:
-        word = "ridmap" if flags.idmap_recursive else "idmap"
-        where = f"{at}.options[{mount.options.index(word)}]"
         rule = f"{word} needs uidMappings and gidMappings, or a user namespace"
         require(spec.linux.namespace("user"), where, rule)
 
