@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pycontain.spec.hooks import Hook
 
 SIGKILL = 9
+SOCK_SEQPACKET = 5
 # how much of a hook's output an error message may hold
 _KEPT_BYTES = 1024
 _RECORD = struct.Struct("=cii")
@@ -53,7 +54,8 @@ def run(hook: Hook, state: dict[str, Any], path: str, *, prepare: Callable[[], N
     """
     told = os.memfd_create("state", os.MFD_CLOEXEC)
     output, written = os.pipe()
-    failed, failing = os.pipe()
+    # a socket: from its end the hook's process sees that the runtime is still there
+    failed, failing = _sys.socketpair(SOCK_SEQPACKET)
     try:
         os.write(told, lean_json.dumps(state, surrogates=True).encode())
         os.lseek(told, 0, os.SEEK_SET)
@@ -87,7 +89,8 @@ def _become(hook: Hook, told: int, output: int, failing: int, prepare: Callable[
         else:
             env = [os.fsencode(entry) for entry in hook.env]
         argv = [os.fsencode(word) for word in hook.args or (hook.path,)]
-        _sys.finish(argv, env, [os.fsencode(hook.path)], (), failing)
+        # a hook of a runtime that was killed would go on alone
+        _sys.finish(argv, env, [os.fsencode(hook.path)], (), failing, pdeathsig=SIGKILL)
     except OSError as error:
         os.write(failing, _RECORD.pack(b"E", error.errno or errno.EIO, 0))
     finally:

@@ -30,6 +30,7 @@ def test_time_offsets(oci: Oci) -> None:
     document["process"]["args"] = ["sleep", "1000"]
     oci.ok("run", "-d", "-b", oci.bundle(document), "d")
     assert float(oci.ok("exec", "d", "cat", "/proc/uptime").split()[0]) > 1000000
+    oci.ok("delete", "--force", "d")
     document["linux"]["timeOffsets"] = {"realtime": {"secs": 1}}
     assert "timeOffsets.realtime" in oci.refuses(document)
     document["linux"]["timeOffsets"] = {"boottime": {"secs": -(10**12)}}
