@@ -11,7 +11,7 @@ import zlib
 from pycontain.cgroups import host
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
 from pycontain.cgroups.devices import DeviceFilter
-from pycontain.errors import HostError
+from pycontain.errors import HostError, SpecError
 from pycontain.kernel import _sys
 from pycontain.oci import notifying, unsupported
 from pycontain.oci.store import CACHE
@@ -107,6 +107,7 @@ def compile_bundle(
     """
     spec = bundle.spec
     unsupported.refuse(spec)
+    _check_mount_namespace(spec)
     users = _users(spec)
     facts = HostFacts(
         kernel=probe.kernel_version(),
@@ -166,6 +167,23 @@ def root_propagation(spec: Spec) -> int:
     """Return what the root is at first: one that is to be shared leaves the host's peer group before."""
     asked = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
     return MS_PRIVATE | (asked & MS_REC) if asked & MS_SHARED else asked
+
+
+def _check_mount_namespace(spec: Spec) -> None:
+    """Refuse to make a root in the host's own mounts.
+
+    Raises:
+        SpecError: the mount namespace that is to be joined is that of this process.
+    """
+    entry = spec.linux.namespace("mount")
+    if entry is None or entry.path is None:
+        return
+    try:
+        same = os.path.samefile(entry.path, "/proc/self/ns/mnt")
+    except OSError:
+        return  # joining tells why
+    if same:
+        raise SpecError("linux.namespaces", f"{entry.path} is the mount namespace of the host", hint="leave path out")
 
 
 def _users(spec: Spec) -> UserNamespace:

@@ -101,7 +101,18 @@ class Making:
         for line in self.bundle.warnings:
             self.invocation.log.warning(line)
         self.container = self.invocation.store.add(self.request.id)
+        if "NOTIFY_SOCKET" in os.environ:
+            self._offer_readiness()
         return self
+
+    def _offer_readiness(self) -> None:
+        from pycontain.oci import readiness
+
+        try:
+            self.bundle = self.bundle.replace(spec=readiness.offer(self.container, self.bundle.spec))
+        except BaseException:
+            assembly.undo(self.container)
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, error: object, _trace: object) -> None:
         try:

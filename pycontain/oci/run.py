@@ -27,6 +27,25 @@ def _attend(created: Created) -> int:
     return forwarding.attend(created)[0]
 
 
+def _start(invocation: Invocation, making: Making, created: Created) -> None:
+    with making.listener() as listener:
+        create.start(created, making.assembly.plan.process, listener.send)
+    verbs.finish_start(invocation, making.container, making.state)
+
+
+def _start_told(invocation: Invocation, making: Making, created: Created, *, detach: bool) -> None:
+    """Start, and hand on to systemd that the program is ready."""
+    from pycontain.oci.readiness import Readiness
+
+    with Readiness(making.container) as readiness:
+        _start(invocation, making, created)
+        if not detach:
+            readiness.wait_beside(making.state)
+            return
+        making.container.unlock()
+        readiness.wait(making.state)
+
+
 def run(invocation: Invocation, told: Told) -> int:
     """Run a container and return its exit code; 0 when detached.
 
@@ -41,9 +60,10 @@ def run(invocation: Invocation, told: Told) -> int:
         created = making.create(status=RUNNING)
         if not detach:
             forwarding.block()
-        with making.listener() as listener:
-            create.start(created, making.assembly.plan.process, listener.send)
-        verbs.finish_start(invocation, making.container, making.state)
+        if "NOTIFY_SOCKET" in os.environ:
+            _start_told(invocation, making, created, detach=detach)
+        else:
+            _start(invocation, making, created)
         if detach:
             return 0
         making.container.unlock()

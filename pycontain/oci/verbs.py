@@ -52,6 +52,19 @@ def start(invocation: Invocation, told: Told) -> int:
             if status == STOPPED
             else f"cannot start an already running container ({status})"
         )
+    if "NOTIFY_SOCKET" in os.environ:
+        from pycontain.oci.readiness import Readiness
+
+        with Readiness(container) as readiness:
+            _start(invocation, container, state)
+            container.unlock()
+            readiness.wait(state)
+        return 0
+    _start(invocation, container, state)
+    return 0
+
+
+def _start(invocation: Invocation, container: Container, state: State) -> None:
     with saved_listener(container, state, pid=state.pid, status=CREATED) as listener:
         state = state.replace(status=RUNNING)
         container.save(state)
@@ -65,7 +78,6 @@ def start(invocation: Invocation, told: Told) -> int:
             raise
     os.unlink(f"{container.directory}/{held.SOCKET}")
     finish_start(invocation, container, state)
-    return 0
 
 
 def finish_start(invocation: Invocation, container: Container, state: State) -> None:

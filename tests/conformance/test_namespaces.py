@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,15 @@ def test_joined_by_path(oci: Oci) -> None:
         joined[0]["path"] = path
         assert text in oci.refuses(document)
     assert oci.state("holder")["status"] == "running"
+
+
+def test_the_hosts_mounts_are_not_joined(oci: Oci) -> None:
+    """N2: a root that is made there would be seen by the whole host."""
+    document = oci.config("true")
+    document["linux"]["namespaces"] = [{"type": "mount", "path": f"/proc/{os.getpid()}/ns/mnt"}]
+    before = Path("/proc/self/mountinfo").read_text()
+    assert "is the mount namespace of the host" in oci.refuses(document)
+    assert Path("/proc/self/mountinfo").read_text() == before
 
 
 def test_inherited(oci: Oci) -> None:
