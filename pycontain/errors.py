@@ -28,9 +28,13 @@ if TYPE_CHECKING:
 
 
 class PycontainError(Exception):
-    """Base of every error that a user may see; ``str()`` is one line without the hint."""
+    """Base of every error that a user may see; ``str()`` is one line without the hint.
+
+    ``earlier`` are the failures before this one, where a command goes on with other things.
+    """
 
     exit_code: int = 125
+    earlier: tuple[PycontainError, ...] = ()
     kind: ClassVar[str] = "error"
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -162,3 +166,10 @@ def from_fields(fields: list[str]) -> PycontainError:
     if kind == ExecError.kind:
         return ExecError(message, hint=hint, exit_code=int(rest[0]))
     return _PLAIN.get(kind, PycontainError)(message, hint=hint)
+
+
+def last_of(failures: list[PycontainError]) -> PycontainError:
+    """Return the last of several failures, which brings the others with it."""
+    *earlier, last = failures
+    last.earlier = tuple(earlier)
+    return last

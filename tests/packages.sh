@@ -9,6 +9,7 @@ packages="
   strace                 which files a start opens
   mmdebstrap             images/debian
   e2fsprogs kmod         the guests' disk and modules
+  xfsprogs btrfs-progs   further disks there
   user-mode-linux        guest uml
   qemu-system-x86        guest qemu
   crun runc bubblewrap   peers

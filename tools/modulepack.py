@@ -33,6 +33,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "pycontain.oci.verbs": (),
     "pycontain.oci.making": ("pycontain.cgroups.limits",),
     "pycontain.oci.run": (),
+    "pycontain.oci.exec": (),
 }
 #: What a process has imported before it imports the module that a group is named after.
 BEFORE = {
@@ -44,6 +45,7 @@ BEFORE = {
     "pycontain.oci.verbs": ("pycontain.oci.main",),
     "pycontain.oci.making": ("pycontain.oci.main", "pycontain.oci.verbs"),
     "pycontain.oci.run": ("pycontain.oci.main",),
+    "pycontain.oci.exec": ("pycontain.oci.main",),
 }
 
 

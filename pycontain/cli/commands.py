@@ -6,13 +6,18 @@ from pycontain.record import Record
 
 
 class Command(Record):
-    """``module`` holds the command: with ``table`` in its ``VERBS``, for our own parser, else as ``command(name)``."""
+    """``module`` holds the command: with ``table`` in its ``VERBS``, for our own parser, else as ``command(name)``.
+
+    ``members`` are the commands below it.
+    """
 
     module: str
     help: str
     table: bool = True
+    members: tuple[str, ...] = ()
 
 
+_VOLUME = ("ls", "inspect", "create", "rm", "prune")
 # In the order of the help page
 COMMANDS = {
     "run": Command("running", "make a container and run a command in it"),
@@ -36,7 +41,7 @@ COMMANDS = {
     "update": Command("life", "change the limits of running containers"),
     "prune": Command("looking", "remove containers that have ended, and what was left behind"),
     "explain": Command("running", "print what run would do, and do nothing"),
-    "volume": Command("volume", "named volumes: ls, inspect, create, rm, prune", table=False),
+    "volume": Command("volume", "named volumes: ls, inspect, create, rm, prune", False, _VOLUME),
     "doctor": Command("host", "what this host can and cannot do, and what would mend it", table=False),
     "info": Command("host", "this installation and its containers in numbers", table=False),
     "version": Command("host", "versions of the program, Python and the kernel", table=False),

@@ -55,11 +55,13 @@ def doctor(settings: Settings, form: str, rootfs: str | None) -> int:
     if form == "json":
         print_document([one.asdict() for one in findings])
     else:
+        told: dict[str, str] = {}
         for one in findings:
             label, color = _LABELS[one.status]
             click.echo(f"{click.style(f'{label:<5}', fg=color)} {one.name}: {one.text}")
             if one.fix:
-                click.echo(f"      mend: {one.fix}")
+                first = told.setdefault(one.fix, one.name)
+                click.echo(f"      mend: {one.fix if first == one.name else f'as for {first}'}")
     return int(any(one.status == examination.FAIL for one in findings))
 
 

@@ -12,7 +12,7 @@ from pycontain.engine.limits import Limits, parse_limit_options
 from pycontain.engine.messages import of
 from pycontain.engine.signals import DEFAULT_DETACH_KEYS, parse_detach_keys, parse_signal
 from pycontain.engine.sizes import parse_integer
-from pycontain.errors import NotFound, PycontainError, UsageError
+from pycontain.errors import NotFound, PycontainError, UsageError, last_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def each(
     """Do something to each container and print what it was called by; go on where one fails.
 
     Raises:
-        PycontainError: the last failure; those before it have been written.
+        PycontainError: the last failure, with those before it.
     """
     failures: list[PycontainError] = []
     for reference in references:
@@ -45,10 +45,8 @@ def each(
                 failures.append(error)
         else:
             say(reference)
-    for failure in failures[:-1]:
-        of(settings).error(str(failure), failure.hint)
     if failures:
-        raise failures[-1]
+        raise last_of(failures)
     return 0
 
 

@@ -8,9 +8,8 @@ import time
 from pycontain.cli.life import say
 from pycontain.cli.table import flag, many, value
 from pycontain.cli.verbs import NOTHING, Verb
-from pycontain.engine.messages import of
 from pycontain.engine.sizes import parse_integer
-from pycontain.errors import PycontainError, StoreError, UsageError
+from pycontain.errors import PycontainError, StoreError, UsageError, last_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,13 +77,14 @@ def _inspect(settings: Settings, parsed: Parsed) -> int:
         sys.stdout.write(to_json(documents) + "\n")
     elif documents or not failures:
         print_document(documents)
-    return _fail(settings, failures)
+    return _fail(failures)
 
 
 def _top(settings: Settings, parsed: Parsed) -> int:
     from pycontain.engine import top
 
-    sys.stdout.write(top.COLUMNS.render(top.top(settings, parsed.rest[0]), parsed.values.get("format", "table")))
+    reference, *arguments = parsed.rest
+    sys.stdout.write(top.top(settings, reference, arguments, parsed.values.get("format", "table")))
     return 0
 
 
@@ -110,21 +110,24 @@ def _stats(settings: Settings, parsed: Parsed) -> int:
 
 
 def _prune(settings: Settings, parsed: Parsed) -> int:
-    from pycontain.engine import pruning
+    from pycontain.engine import labelfilters, pruning
     from pycontain.engine.quantities import size_decimal
 
-    if not parsed.values.get("force") and not _agreed("This removes all containers that have ended. Go on?"):
+    texts = parsed.values.get("filter", ())
+    wanted = labelfilters.parse(texts, time.time_ns(), until=True)
+    if not parsed.values.get("force") and not agreed("This removes all containers that have ended. Go on?"):
         return 0
-    done = pruning.prune(settings)
+    want = (lambda state: wanted.allows(state.labels, state.created_ns)) if texts else None
+    done = pruning.prune(settings, want=want)
     for container_id in done.containers:
         say(container_id)
     for what in done.leftovers:
         say(f"left behind by something that was killed: {what}")
     say(f"reclaimed {size_decimal(done.reclaimed_bytes)}")
-    return _fail(settings, [StoreError(text) for text in done.failures])
+    return _fail([StoreError(text) for text in done.failures])
 
 
-def _agreed(question: str) -> bool:
+def agreed(question: str) -> bool:
     """Ask on the terminal; without one the answer must be given as an option.
 
     Raises:
@@ -137,17 +140,15 @@ def _agreed(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _fail(settings: Settings, failures: list[PycontainError]) -> int:
-    """Write all failures but the last, which is raised.
+def _fail(failures: list[PycontainError]) -> int:
+    """Raise the last of the failures, with the others, once the output is written.
 
     Raises:
-        PycontainError: the last of them.
+        PycontainError: there is one.
     """
-    for failure in failures[:-1]:
-        of(settings).error(str(failure), failure.hint)
     if failures:
         sys.stdout.flush()
-        raise failures[-1]
+        raise last_of(failures)
     return 0
 
 
@@ -159,7 +160,9 @@ VERBS = {
             flag("--latest -l", "the newest one"),
             value("--last -n", "COUNT", "the newest ones"),
             flag("--no-trunc", "whole ids and commands"),
-            many("--filter -f", "KEY=VALUE", "id, name, label, status, exited, before, since, ancestor"),
+            many(
+                "--filter -f", "KEY=VALUE", "id, name, label, status, exited, ancestor, volume, network, before, since"
+            ),
             _FORMAT,
         ),
         "",
@@ -185,7 +188,7 @@ VERBS = {
         _MANY,
         _inspect,
     ),
-    "top": Verb((_FORMAT,), "CONTAINER", _top, most=1),
+    "top": Verb((_FORMAT,), "CONTAINER [PS-OPTION]...", _top, command=True),
     "stats": Verb(
         (
             flag("--all -a", "those that do not run, too"),
@@ -196,5 +199,15 @@ VERBS = {
         _stats,
         least=0,
     ),
-    "prune": Verb((flag("--force -f", "do not ask"),), "", _prune, least=0, most=0, offer=NOTHING),
+    "prune": Verb(
+        (
+            flag("--force -f", "do not ask"),
+            many("--filter", "KEY=VALUE", "only those with until=TIME, label=, label!="),
+        ),
+        "",
+        _prune,
+        least=0,
+        most=0,
+        offer=NOTHING,
+    ),
 }

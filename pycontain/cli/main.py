@@ -81,6 +81,8 @@ def _dispatch(words: list[str], place: _Place) -> int:
         raise UsageError(f"{name!r} is not a command", hint=hint)
     settings = load_settings(parsed.values, dict(os.environ))
     if not COMMANDS[name].table:
+        if rest and rest[0] in COMMANDS[name].members:
+            place.command = f"{name} {rest[0]}"
         return _click(words)
     verb = find(name)
     told = read(name, verb, rest)
@@ -116,7 +118,10 @@ def _report(error: BaseException, place: _Place) -> int:
     if debug:
         _write_traceback(error)
     prefix = f"pycontain: {place.command}" if place.command else "pycontain"
-    Messages(prefix, "error", place.values.get("log_format", "text")).error(message, hint)
+    messages = Messages(prefix, "error", place.values.get("log_format", "text"))
+    for one in getattr(error, "earlier", ()):
+        messages.error(str(one), one.hint)
+    messages.error(message, hint)
     return code
 
 
@@ -124,7 +129,7 @@ def _help_of(message: str, place: _Place) -> str:
     """Return what the help page says of the option that a message begins with, or where the help page is."""
     if not place.command:
         return "see pycontain --help"
-    if COMMANDS[place.command].table:
+    if COMMANDS[place.command.partition(" ")[0]].table:
         name = message.partition(":")[0].partition(" ")[0]
         for option in find(place.command).options:
             if name in option.names:

@@ -56,6 +56,7 @@ CREATE_OPTIONS = (
     value("--timeout", "SECONDS", "kill it after this time", _LIFE),
     flag("--init", "run a small process 1 that reaps orphans", _LIFE),
     flag("--explain", "print what would be done and do nothing", _LIFE),
+    value("--format", "FORMAT", "form of --explain: text or json [text]", _LIFE, ("text", "json")),
     *_ENVIRONMENT,
     value("--entrypoint", "PROGRAM", "put this before the command", _PROCESS),
     many("--group-add", "GROUP", "a further group", _PROCESS),

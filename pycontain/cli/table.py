@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+# docker's options that many will try, and why they are not here
+_PORTS = "ports are published on bridge networks, which come later; --network host uses the host's own ports"
+_LATER = dict.fromkeys(("-p", "--publish", "-P", "--publish-all", "--expose"), _PORTS)
 FLAG = "flag"
 VALUE = "value"
 MANY = "many"
@@ -147,5 +150,7 @@ def _boolean(name: str, text: str) -> bool:
 
 def unknown(name: str, known: Iterable[str], guess: str = "") -> UsageError:
     """Return the error for an option that is not there, with the one that was probably meant."""
+    if name.partition(" ")[0] in _LATER:
+        return UsageError(f"{name}: no such option yet", hint=_LATER[name.partition(" ")[0]])
     guess = guess or closest(name, known)
     return UsageError(f"{name}: no such option", hint=f"did you mean {guess}?" if guess else "see --help")

@@ -9,14 +9,16 @@ import click
 
 from pycontain.cli.commands import COMMANDS
 from pycontain.cli.completing import volumes as complete
+from pycontain.cli.looking import agreed
 from pycontain.cli.output import print_document
-from pycontain.engine import volumes
+from pycontain.engine import labelfilters, volumes
 from pycontain.engine.envfile import parse_labels
 from pycontain.engine.inspection import iso_time
+from pycontain.engine.labelfilters import has_label
 from pycontain.engine.names import new_id
 from pycontain.engine.rendering import Columns
 from pycontain.engine.volumes import Volume
-from pycontain.errors import NotFound, PycontainError, UsageError
+from pycontain.errors import NotFound, PycontainError, UsageError, last_of
 from pycontain.runtime.settings import Settings
 
 _COLUMNS = Columns(
@@ -74,8 +76,7 @@ def _matches(volume: Volume, text: str) -> bool:
     if key == "name":
         return value in volume.name
     if key == "label":
-        name, equals, content = value.partition("=")
-        return name in volume.labels and (not equals or volume.labels[name] == content)
+        return has_label(volume.labels, value)
     raise UsageError(f"--filter: {text!r} is unknown", hint="dangling=true, name=TEXT or label=KEY[=VALUE]")
 
 
@@ -114,20 +115,24 @@ def remove(settings: Settings, force: bool, names: tuple[str, ...]) -> int:
         except PycontainError as error:
             failures.append(error)
     if failures:
-        raise failures[0]
+        sys.stdout.flush()
+        raise last_of(failures)
     return 0
 
 
 @volume_group.command(name="prune", help="Remove the anonymous volumes that no container uses.")
 @click.option("-a", "--all", "everything", is_flag=True, help="the named ones, too")
 @click.option("-f", "--force", is_flag=True, help="do not ask")
+@click.option("--filter", "filters", multiple=True, metavar="KEY=VALUE", help="only those with label=, label!=")
 @click.pass_obj
-def prune(settings: Settings, everything: bool, force: bool) -> None:
+def prune(settings: Settings, everything: bool, force: bool, filters: tuple[str, ...]) -> None:
     """Remove unused volumes."""
+    wanted = labelfilters.parse(filters, 0, until=False)
     what = "all" if everything else "all anonymous"
-    if not force and not click.confirm(f"This removes {what} volumes that no container uses. Go on?", err=True):
+    if not force and not agreed(f"This removes {what} volumes that no container uses. Go on?"):
         return
-    sys.stdout.writelines(f"{name}\n" for name in volumes.prune(settings, everything=everything))
+    done = volumes.prune(settings, everything=everything, want=lambda one: wanted.allows(one.labels, one.created_ns))
+    sys.stdout.writelines(f"{name}\n" for name in done)
 
 
 def command(_name: str) -> click.Command:

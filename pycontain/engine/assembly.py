@@ -13,7 +13,7 @@ import os
 import stat
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.engine import apparmor, filesystems, mountpoints, placement
+from pycontain.engine import apparmor, defaults, filesystems, mountpoints, placement
 from pycontain.engine import userns as users
 from pycontain.errors import HostError, StoreError, UsageError
 from pycontain.plan.compile import compile_plan
@@ -94,7 +94,10 @@ def assemble(settings: Settings, entry: Entry, prepared: Prepared, *, shift: boo
     _write_files(settings, entry, prepared, userns, privileged=privileged)
     if prepared.volumes:
         _provide_volumes(settings, entry, prepared)
-    _make_cgroup(entry, cgroup, limits, devices)
+    if not cgroup.paths.exists or prepared.state_options["limits"]["memory"] is None:
+        _make_cgroup(entry, cgroup, limits, devices)
+    else:
+        prepared = _limit_memory(entry, cgroup, limits, devices, prepared)
     return Assembly(entry, prepared, plan, cgroup, decided.note)
 
 
@@ -156,6 +159,7 @@ def _compile(
         seccomp_flags=flags,
         keyring=keyring_of(prepared.id),
         preserve_fds=prepared.preserve_fds,
+        oom_score=defaults.OOM_SCORE,
     )
 
 
@@ -192,6 +196,21 @@ def _make_cgroup(entry: Entry, cgroup: Cgroup, limits: tuple[Setting, ...], devi
         cgroup.apply(limits, devices)
 
 
+def _limit_memory(
+    entry: Entry, cgroup: Cgroup, limits: tuple[Setting, ...], devices: DeviceFilter | None, prepared: Prepared
+) -> Prepared:
+    """Make the cgroup, and return the container without a limit of swap that nobody asked for and nobody can keep."""
+    from pycontain.engine import swaplimit
+
+    cgroup.create(lambda path: entry.journal.intend(journal.CGROUP, path), limits)
+    if swaplimit.is_implied(prepared.state_options["limits"]) and swaplimit.uncounted(cgroup, limits):
+        limits = swaplimit.without(limits)
+        spec, notes = swaplimit.spec_without_swap(prepared.spec), (*prepared.notes, swaplimit.NOTE)
+        prepared = prepared.replace(spec=spec, notes=notes)
+    cgroup.apply(limits, devices)
+    return prepared
+
+
 def make_log_directory(settings: Settings, entry: Entry) -> None:
     """Make the directory of the container's log."""
     path = f"{settings.data}/logs/{entry.id}"
@@ -223,9 +242,9 @@ def _check_limits(cgroup: Cgroup, spec: Spec) -> tuple[tuple[Setting, ...], Devi
     if resources.devices and probe.is_privileged():
         # Without privilege there are no nodes but those of the host that are bound: nothing to filter.
         from pycontain.cgroups.devices import DeviceFilter
-        from pycontain.plan.device_filter import build, normalize
+        from pycontain.plan.device_filter import build, container_rules
 
-        rules = normalize(resources.devices)
+        rules = container_rules(resources.devices)
         devices = DeviceFilter(rules, build(rules))
     return cgroup.check(resources, devices), devices
 

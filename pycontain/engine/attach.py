@@ -13,7 +13,9 @@ import time
 
 from pycontain.engine import exits, protocol, waiting
 from pycontain.engine.loop import MSG_DONTWAIT
-from pycontain.engine.terminal import (
+from pycontain.errors import NotFound, PycontainError, WrongState, from_fields
+from pycontain.kernel import _sys
+from pycontain.runtime.terminal import (
     CHUNK,
     KeyFilter,
     RawTerminal,
@@ -21,11 +23,10 @@ from pycontain.engine.terminal import (
     die_by,
     handle_signals,
     require_terminal,
+    say_detached,
     session_signals,
     size_of,
 )
-from pycontain.errors import NotFound, PycontainError, WrongState, from_fields
-from pycontain.kernel import _sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -206,6 +207,8 @@ class Session:
                 terminal.restore()
         if self._deadly:
             die_by(self._deadly)
+        if self._detached:
+            say_detached()
         return self._end
 
     def _serve(self, signals: Signals, terminal: RawTerminal | None) -> None:

@@ -26,6 +26,8 @@ READONLY_PATHS: tuple[str, ...] = (
     "/proc/sysrq-trigger",
 )
 UMASK = 0o022
+# Tried, not demanded: a caller whose own is higher may be unable to lower it. Source: moby/moby daemon/oci_linux.go
+OOM_SCORE = 0
 
 # Source: container-selinux, container_contexts(5)
 SELINUX = {

@@ -80,7 +80,7 @@ def attend(created: Created, streams: Streams, deadline: Deadline | None = None)
     deadline = deadline or Deadline()
     if streams.ours is not None:
         # a terminal, file or socket: copying needs some modules more
-        from pycontain.engine import terminal
+        from pycontain.runtime import terminal
 
         forward = forwarding.forwarder(created.pidfd)
         terminal.relay_pipes(

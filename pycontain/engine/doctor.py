@@ -13,7 +13,7 @@ import sys
 from pycontain import modulepack
 from pycontain.cgroups.host import probe_host, usable
 from pycontain.engine import trials
-from pycontain.engine.filesystems import cannot_shift
+from pycontain.engine.filesystems import cannot_shift, is_overlay
 from pycontain.engine.netfiles import read_host_file
 from pycontain.errors import UsageError
 from pycontain.kernel import _sys
@@ -230,9 +230,18 @@ class Examination:
         kind = _filesystem(place)
         if not failure:
             return Finding("overlay", OK, f"upper layers can lie in {place} ({kind})")
+        if self._memory_layers():
+            text = (
+                f"{place} is on an overlay, which can hold no upper layer: changes are kept in memory and go at the end"
+            )
+            return Finding("overlay", GAP, text, "--root DIR on a volume, on ext4, xfs or btrfs, keeps them")
         known = "overlay" in _filesystems()
         fix = "--root DIR on ext4, xfs or btrfs" if known else "modprobe overlay"
         return Finding("overlay", FAIL, f"upper layers cannot lie in {place} ({kind}): {failure}", fix)
+
+    def _memory_layers(self) -> bool:
+        """Tell whether layers would be made in memory, as runs do on an overlay, and that works."""
+        return is_overlay(self.settings.data) and not trials.attempt(trials.overlay("", privileged=self.privileged))
 
     def _filters(self) -> Iterator[Finding]:
         actions = read_host_file("/proc/sys/kernel/seccomp/actions_avail").strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.engine import capabilities, config, direct
+from pycontain.engine import capabilities, config, defaults, direct
 from pycontain.engine.assembly import keyring_of
 from pycontain.engine.making import FILTER
 from pycontain.engine.stdio import Streams
@@ -73,9 +73,9 @@ def _attend(created: Created, process: ProcessPlan, options: ExecOptions, stream
         create.start(created, process)
         return 0
     if process.terminal:
-        from pycontain.engine import terminal
+        from pycontain.runtime import terminal
 
-        return terminal.attend(created, process, options)
+        return terminal.attend(created, process, interactive=options.interactive, detach_keys=options.detach_keys)
     try:
         direct.start(created, process)
     except BaseException:
@@ -113,6 +113,7 @@ def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
         last_capability=last,
         seccomp=seccomp,
         preserve_fds=options.preserve_fds,
+        oom_score=defaults.OOM_SCORE,
         groups=saved.userns.get("kind") != USERNS_SINGLE,
     )
 

@@ -52,7 +52,11 @@ def exit_of_stranger(pidfd: int) -> Exit | None:
         return None
     if not info[0] & _PIDFD_INFO_EXIT:
         return None
-    status = int.from_bytes(info[60:64], "little", signed=True)  # exit_code, as wait(2) gives it
+    return exit_of_status(int.from_bytes(info[60:64], "little", signed=True))
+
+
+def exit_of_status(status: int) -> Exit:
+    """Return the exit that wait(2) describes by a status."""
     if posix.WIFEXITED(status):
         return Exit(posix.WEXITSTATUS(status))
     return Exit(128 + posix.WTERMSIG(status), posix.WTERMSIG(status))

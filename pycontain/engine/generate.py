@@ -9,7 +9,7 @@ Pure: everything that is read is read in :mod:`pycontain.engine.surroundings`.
 
 from __future__ import annotations
 
-from pycontain.engine import capabilities, defaults, mounts, namespaces, netfiles, resources, security
+from pycontain.engine import capabilities, defaults, mounts, namespaces, netfiles, resources, security, tracers
 from pycontain.engine.surroundings import gather
 from pycontain.errors import HostError, UsageError
 from pycontain.record import Record
@@ -162,11 +162,7 @@ def _check_host(options: RunOptions, around: Surroundings) -> None:
         )
     for mode, peer in around.peers.items():
         if mode == options.pid and peer.tracer:
-            raise HostError(
-                f"--pid {mode}: process {peer.tracer} in there has CAP_SYS_PTRACE and the host's users, so it could"
-                " seize this container before it is closed",
-                hint="make that container without --userns host or without --cap-add SYS_PTRACE",
-            )
+            raise tracers.refusal(f"--pid {mode}", peer.tracer)
     if options.init and options.pid != namespaces.PRIVATE:
         raise UsageError(
             f"--init: contradicts --pid {options.pid}", hint="only process 1 of a pid namespace can reap its orphans"
@@ -385,6 +381,7 @@ def _state_options(
         "network": options.network,
         "userns": options.userns,
         "limits": options.limits.asdict(),
+        "joined": namespaces.owners(options, {mode: peer.id for mode, peer in around.peers.items()}),
     }
 
 

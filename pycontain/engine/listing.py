@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pycontain.engine import lifecycle, quantities
+from pycontain.engine.labelfilters import has_label
 from pycontain.engine.rendering import Columns
 from pycontain.engine.suggest import closest
 from pycontain.errors import NotFound, PycontainError, UsageError
@@ -166,11 +167,6 @@ def parse_filters(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
-    key, equals, value = wanted.partition("=")
-    return key in labels and (not equals or labels[key] == value)
-
-
 def _created_of(reference: str, found: list[Found]) -> int:
     for one in found:
         if one.state is not None and (one.state.name == reference or one.id.startswith(reference)):
@@ -189,7 +185,7 @@ _TESTS: dict[str, Callable[[Found, tuple[str, ...], list[Found]], bool]] = {
     "id": lambda one, values, _found: any(one.id.startswith(value) for value in values),
     "name": _with_state(lambda state, values: any(value in state.name for value in values)),
     "status": lambda one, values, _found: STATES.get(one.status, one.status) in values or one.status in values,
-    "label": _with_state(lambda state, values: all(_has_label(state.labels, value) for value in values)),
+    "label": _with_state(lambda state, values: all(has_label(state.labels, value) for value in values)),
     "exited": _with_state(lambda state, values: state.status == STOPPED and str(state.exit_code) in values),
     "ancestor": _with_state(lambda state, values: state.options.get("rootfs") in values or state.root in values),
     "volume": _with_state(lambda state, values: any(value in state.options.get("volumes", ()) for value in values)),

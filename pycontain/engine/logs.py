@@ -24,6 +24,10 @@ _BLOCK = 64 * 1024
 _POLL_S = 0.05
 _POLL_SLOW_S = 0.2
 _GATHERED = 500
+# a log's files may have that many free names between them: one that rotation frees, more when somebody removed files
+_FREE_NAMES = 2
+# how often rotation may come between before the answer is that nothing is certain yet
+_LOOKS = 100
 
 
 class Line(NamedTuple):
@@ -191,34 +195,82 @@ def read(path: str, options: LogOptions, ended: Callable[[], bool]) -> Iterator[
             file.close()
 
 
-def _open_all(path: str, until: int = -1) -> list[IO[bytes]]:
-    """Return the files of a log, oldest first, opened; only those newer than inode ``until`` where that is given.
-
-    The newest is opened first: a rotation meanwhile can show a file twice, which its inode tells, but hide none.
-    """
+def _open_all(path: str) -> list[IO[bytes]]:
+    """Return the files of a log, oldest first, opened."""
     files: list[IO[bytes]] = []
-    seen: set[int] = set()
-    number = 0
-    while True:
-        try:
-            file = open(path if not number else f"{path}.{number}", "rb")  # noqa: SIM115  (closed by the caller)
-        except FileNotFoundError:
-            if number:
-                break
-            file = None  # between the two renames of a rotation, or nothing has been written yet
-        if file is not None:
-            inode = os.fstat(file.fileno()).st_ino
-            if inode == until:
-                file.close()
-                break
-            if inode in seen:
-                file.close()
-            else:
-                seen.add(inode)
-                files.append(file)
-        number += 1
-    files.reverse()
+    file = _oldest(path)
+    while file is not None:
+        files.append(file)
+        file = _after(path, file)
     return files
+
+
+# Rotation (LogFile._rotate) goes from the oldest file to the newest and gives each the next higher name; one name on
+# its way is free at any moment, at last the newest. So a file never gets a lower name, and while it keeps its own,
+# those with lower names keep theirs: what was looked up by number is right if the number still holds afterwards.
+
+
+def _oldest(path: str) -> IO[bytes] | None:
+    """Return the oldest file, opened. Files move up, as this search does: it can overtake none."""
+    file: IO[bytes] | None = None
+    number = free = 0
+    while free <= _FREE_NAMES:
+        found = _open(_numbered(path, number))
+        if found is None:
+            free += 1
+        else:
+            free = 0
+            if file is not None:
+                file.close()
+            file = found
+        number += 1
+    return file
+
+
+def _after(path: str, file: IO[bytes]) -> IO[bytes] | None:
+    """Return the file that was begun after ``file`` had been ended, opened; None while ``file`` is the newest.
+
+    When rotation has removed ``file`` already, it is the oldest one that is left: those between are gone.
+    """
+    inode = os.fstat(file.fileno()).st_ino
+    for _ in range(_LOOKS):
+        number = _number_of(path, inode)
+        if number < 0:
+            break
+        newer = number - 1
+        found = None
+        while newer >= 0 and found is None:
+            found = _open(_numbered(path, newer))
+            newer -= 1
+        between = range(newer + 2, number)
+        if _inode_of(_numbered(path, number)) == inode and all(_inode_of(_numbered(path, one)) < 0 for one in between):
+            return found
+        if found is not None:
+            found.close()
+    return _oldest(path) if number < 0 else None
+
+
+def _number_of(path: str, inode: int) -> int:
+    """Return which number a file bears, 0 for the newest, -1 for none. It moves up, as this search does."""
+    number = free = 0
+    while free <= _FREE_NAMES:
+        seen = _inode_of(_numbered(path, number))
+        if seen == inode:
+            return number
+        free = free + 1 if seen < 0 else 0
+        number += 1
+    return -1
+
+
+def _numbered(path: str, number: int) -> str:
+    return f"{path}.{number}" if number else path
+
+
+def _open(path: str) -> IO[bytes] | None:
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        return None
 
 
 def _seek_tail(files: list[IO[bytes]], count: int) -> list[IO[bytes]]:
@@ -278,10 +330,9 @@ def _follow(path: str, files: list[IO[bytes]], ended: Callable[[], bool]) -> Ite
                 pending = b""
             else:
                 break
-        inode = os.fstat(files[index].fileno()).st_ino if index < len(files) else -1
-        new = _open_all(path, inode) if _inode_of(path) not in (-1, inode) else []
-        if new:
-            files.extend(new)
+        newest = _after(path, files[-1]) if files else _oldest(path)
+        if newest is not None:
+            files.append(newest)
         elif over:
             return
         else:

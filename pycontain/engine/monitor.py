@@ -28,6 +28,7 @@ from pycontain.engine.loop import Loop
 from pycontain.engine.streams import Streams
 from pycontain.engine.supervised import Supervised
 from pycontain.kernel import _sys
+from pycontain.runtime.deadline import timeout_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ class Monitor:
             self._record_running()
         limit = self._options.timeout_s
         if limit:
-            self._loop.after("timeout", limit, lambda: self._kill(f"ran longer than --timeout {limit:g}"))
+            self._loop.after("timeout", limit, lambda: self._kill(timeout_error(limit)))
 
     def _on_failed(self, answer: bytes) -> None:
         from pycontain.errors import from_fields

@@ -11,7 +11,7 @@ from pycontain.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pycontain.engine.options import RunOptions
 
@@ -153,3 +153,18 @@ def joined_modes(options: RunOptions) -> tuple[str, ...]:
     """Return the modes that name another container, each once, in a fixed order."""
     modes = (options.pid, options.ipc, options.uts, options.cgroupns, options.network)
     return tuple(dict.fromkeys(mode for mode in modes if mode.startswith(CONTAINER)))
+
+
+def owners(options: RunOptions, ids: Mapping[str, str]) -> dict[str, str]:
+    """Return whose namespaces are joined, by type, for a later start; ``ids`` are those of containers by mode."""
+    modes = (
+        ("pid", options.pid),
+        ("ipc", options.ipc),
+        ("uts", options.uts),
+        ("network", options.network),
+        ("cgroup", options.cgroupns),
+    )
+    found = {kind: ids[mode] for kind, mode in modes if mode.startswith(CONTAINER)}
+    if found:
+        found["user"] = next(iter(ids.values()))
+    return found

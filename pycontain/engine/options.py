@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 STREAMS = ("stdin", "stdout", "stderr")
 JSON_FILE = "json-file"
 LOG_NONE = "none"
+EXPLAIN_FORMATS = ("text", "json")
 DEFAULT_SHM_BYTES = 64 << 20
 DEFAULT_STOP_TIMEOUT_S = 10
 
@@ -58,6 +59,7 @@ class RunOptions(Record):
     attach: tuple[str, ...] = ()
     remove: bool = False
     explain: bool = False
+    explain_format: str = "text"
     cidfile: str = ""
     pidfile: str = ""
     sig_proxy: bool = True
@@ -199,6 +201,7 @@ def _life(get: _Texts) -> dict[str, Any]:
         "attach": attach,
         "remove": get.flag("rm"),
         "explain": get.flag("explain"),
+        "explain_format": _explain_format(get),
         "cidfile": get.text("cidfile"),
         "pidfile": get.text("pidfile"),
         "sig_proxy": get.flag("sig_proxy", True),
@@ -213,6 +216,17 @@ def _life(get: _Texts) -> dict[str, Any]:
         "labels": envfile.parse_labels("--label", get.many("label_file"), get.many("label")),
         "annotations": envfile.parse_labels("--annotation", (), get.many("annotation")),
     }
+
+
+def _explain_format(get: _Texts) -> str:
+    form = get.optional("format")
+    if form is None:
+        return EXPLAIN_FORMATS[0]
+    if not get.flag("explain"):
+        raise UsageError("--format: is the form of --explain", hint="pycontain run --explain --format json …")
+    if form not in EXPLAIN_FORMATS:
+        raise UsageError(f"--format: {form!r} is unknown", hint="one of " + ", ".join(EXPLAIN_FORMATS))
+    return form
 
 
 def _process(get: _Texts, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -26,8 +26,11 @@ class Pruned(Record):
     failures: tuple[str, ...] = ()
 
 
-def prune(settings: Settings, *, want: Callable[[State], bool] = lambda _state: True) -> Pruned:
-    """Remove every container that has ended and that ``want`` agrees to, and all leftovers; a failure stops nothing."""
+def prune(settings: Settings, *, want: Callable[[State], bool] | None = None) -> Pruned:
+    """Remove every container that has ended, and all leftovers; a failure stops nothing.
+
+    With ``want`` only the containers that it agrees to: of leftovers nobody knows when they were made and for what.
+    """
     store = Store(settings)
     removed: list[str] = []
     leftovers: list[str] = []
@@ -43,6 +46,8 @@ def prune(settings: Settings, *, want: Callable[[State], bool] = lambda _state: 
         if gone:
             (removed if gone == STOPPED else leftovers).append(container_id)
             reclaimed += size
+    if want is not None:
+        return Pruned(tuple(removed), (), reclaimed, tuple(failures))
     # an ordinary user's layers hold files of the user's subordinate ids
     users = userns.of_user(keep=False) if settings.rootless else None
     for path in _without_container(store):
@@ -58,13 +63,15 @@ def prune(settings: Settings, *, want: Callable[[State], bool] = lambda _state: 
     return Pruned(tuple(removed), tuple(leftovers), reclaimed, tuple(failures))
 
 
-def _prune_one(entry: Entry, want: Callable[[State], bool]) -> str:
+def _prune_one(entry: Entry, want: Callable[[State], bool] | None) -> str:
     """Remove a container if it may go; return its status, "creating" for a leftover, "" when it stays."""
     try:
         with entry.lock(wait=False):
             state = _load(entry)
+            if state is None and want is not None:
+                return ""
             if state is not None:
-                if entry.status(state) != STOPPED or not want(state):
+                if entry.status(state) != STOPPED or (want is not None and not want(state)):
                     return ""
                 if state.status != STOPPED and processes.is_alive(state.monitor_pid, state.monitor_start):
                     return ""  # its end is about to be written

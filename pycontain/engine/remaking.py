@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.engine import assembly, config
+from pycontain.engine import assembly, config, defaults
 from pycontain.engine import userns as users
 from pycontain.engine.making import FILTER
 from pycontain.errors import WrongState
 from pycontain.plan.compile import compile_plan
 from pycontain.plan.rootfs import RootSource, SystemMount
 from pycontain.runtime import probe, processes, remove, state
-from pycontain.runtime.create import Maker
+from pycontain.runtime.create import Maker, Terms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,19 +76,24 @@ class Remaking:
         saved = self._saved
         remove.kill(self.entry)
         spec = config.load(self.entry)
-        for namespace in spec.linux.namespaces:
-            if namespace.path is not None:
-                raise WrongState(
-                    f"container {saved.name} was made in namespaces of another container, which may be gone",
-                    hint="run it anew",
-                )
+        peers: tuple[tuple[int, int], ...] = ()
+        if any(namespace.path is not None for namespace in spec.linux.namespaces):
+            from pycontain.engine.rejoining import rejoin
+
+            spec, peers = rejoin(self.settings, saved, spec)
+            config.save(self.entry, spec)
         cgroup = self._cgroup_of(saved)
         root = _root_source(saved.root_source)
         _clear_volatile(root)
         userns = users.from_state(saved.userns)
         facts = assembly.facts_for(self.settings, userns, cgroup, privileged=probe.is_privileged())
         self.plan = compile_plan(
-            spec, root, facts, seccomp=self._load_filter(), keyring=assembly.keyring_of(self.entry.id)
+            spec,
+            root,
+            facts,
+            seccomp=self._load_filter(),
+            keyring=assembly.keyring_of(self.entry.id),
+            oom_score=defaults.OOM_SCORE,
         )
         assembly.make_cgroup(self.entry, cgroup, spec)
         self._cgroup = cgroup
@@ -101,6 +106,7 @@ class Remaking:
             tied=tied,
             forget=forget,
             meanwhile=lambda: None,
+            terms=Terms(peers=peers),
         )
         return maker.create()
 

@@ -11,6 +11,7 @@ import os
 from pycontain.engine import direct
 from pycontain.engine.messages import of
 from pycontain.engine.protocol import STDERR, STDIN, STDOUT
+from pycontain.runtime.deadline import timeout_error, timeout_note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def run(settings: Settings, options: RunOptions) -> int:
         return direct.run(settings, options, of(settings).warning)
     from pycontain.engine.attach import Connection
     from pycontain.engine.monitored import START_WITHIN_S
-    from pycontain.engine.terminal import require_terminal
+    from pycontain.runtime.terminal import require_terminal
 
     if options.tty and options.interactive and not options.detach:
         require_terminal()
@@ -61,6 +62,8 @@ def _run_attached(settings: Settings, entry: Entry, connection: Connection, opti
         return 0
     if end.oom_killed:
         of(settings).warning(direct.OOM_NOTE)
+    elif end.error == timeout_error(options.timeout_s):
+        of(settings).warning(timeout_note(options.timeout_s))
     return end.exit_code
 
 
@@ -89,7 +92,7 @@ def recreate(settings: Settings, entry: Entry) -> None:
     """Give a stopped container new processes on its own layer; they wait to be started, as after :func:`create`.
 
     Raises:
-        WrongState: it is not stopped, or shares namespaces with a container that may be gone.
+        WrongState: it is not stopped, or shares namespaces with a container that does not run.
     """
     from pycontain.engine import monitored
 
@@ -103,14 +106,21 @@ def explain(settings: Settings, options: RunOptions) -> int:
     Raises:
         PycontainError: this host could not make it.
     """
+    from pycontain import lean_json
     from pycontain.engine import assembly, generate, names
-    from pycontain.plan.explain import text
+    from pycontain.plan.explain import document, text
 
     container_id = names.new_id()
     prepared = generate.prepare(settings, options, container_id, options.name or names.random_name(0))
     plan, note = assembly.preview(settings, prepared)
-    for line in (*prepared.notes, note):
-        if line:
-            of(settings).warning(line)
-    os.write(1, text(plan).encode("utf-8", "surrogateescape"))
+    notes = [line for line in (*prepared.notes, note) if line]
+    for line in notes:
+        of(settings).warning(line)
+    if options.explain_format == "json":
+        found = {"id": prepared.id, "name": prepared.name, "root": prepared.root.asdict(), "notes": notes}
+        data = (lean_json.dumps({**found, **document(plan)}, indent=4, surrogates=True) + "\n").encode()
+    else:
+        data = text(plan).encode("utf-8", "surrogateescape")
+    while data:
+        data = data[os.write(1, data) :]
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from pycontain.engine.exits import exit_of, exit_of_stranger, kill_and_wait
+from pycontain.engine.exits import exit_of, exit_of_status, exit_of_stranger, kill_and_wait
 from pycontain.engine.loop import MSG_DONTWAIT, READ
 from pycontain.engine.protocol import START, Exit
 from pycontain.kernel import _sys
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _NOBODYS_CHILD = Exit(255, error="the exit status went to another process")
 _REAP_EVERY_S = 0.005
 _REAP_ATTEMPTS = 400
+_TRACER_ATTEMPTS = 100
+_ANSWERS_WITHIN_S = 5.0
 
 
 class Supervised:
@@ -59,6 +61,7 @@ class Supervised:
         except OSError:
             return  # init has died; its pidfd tells
         self._loop.watch(self._channel, READ, lambda _mask: self._answered())
+        self._loop.after("answer", _ANSWERS_WITHIN_S, self._silent)
 
     def signal(self, number: int) -> None:
         """Send a signal; one that has gone already is no error."""
@@ -87,6 +90,15 @@ class Supervised:
             else:
                 posix.waitpid(info.si_pid, posix.WNOHANG)
 
+    def _silent(self) -> None:
+        """Kill a process that somebody in the pid namespace it has joined stopped before its program began."""
+        from pycontain.runtime import processes  # this rare
+
+        if processes.is_stopped(self.pid):
+            self.signal(9)
+        else:
+            self._loop.after("answer", _ANSWERS_WITHIN_S, self._silent)
+
     def _answered(self) -> None:
         """Read init's answer: nothing but the end of the channel when the program has been executed."""
         try:
@@ -95,6 +107,7 @@ class Supervised:
             return
         except OSError:
             answer = b""
+        self._loop.cancel("answer")
         self._loop.forget(self._channel)
         posix.close(self._channel)
         self._channel = -1
@@ -119,8 +132,15 @@ class Supervised:
             end = end or _NOBODYS_CHILD
         else:
             if got is None:
-                return
-            end = exit_of(got[1], got[2])
+                # it has ended, but its tracer, somebody inside, has to be told first
+                self._attempts += 1
+                end = self._exit_of_zombie() if self._attempts >= _TRACER_ATTEMPTS else None
+                if end is None:
+                    self._loop.change(self._pidfd, 0)
+                    self._loop.after("reap", _REAP_EVERY_S, self._reap)
+                    return
+            else:
+                end = exit_of(got[1], got[2])
         self._loop.cancel("reap")
         self._loop.forget(self._pidfd)
         posix.close(self._pidfd)
@@ -129,3 +149,9 @@ class Supervised:
             # A program this short: its end may be seen before its beginning.
             self._answered()
         self._ended(end)
+
+    def _exit_of_zombie(self) -> Exit | None:
+        from pycontain.runtime import processes  # this rare
+
+        status = processes.exit_of_zombie(self.pid)
+        return None if status is None else exit_of_status(status)

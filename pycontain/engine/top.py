@@ -1,9 +1,10 @@
-"""``top``: the processes of a container in the columns of ``ps -ef``, read from /proc of the host."""
+"""``top``: a container's processes in the columns of ``ps -ef``, read from the host's /proc, or in those of ps(1)."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 
 from pycontain.engine import lifecycle, waiting
 from pycontain.engine.rendering import Columns
@@ -17,8 +18,28 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PTS_FIRST, _PTS_LAST = 136, 143  # major numbers of pseudo-terminals: devices.txt
 
 
-def top(settings: Settings, reference: str) -> list[dict[str, str]]:
-    """Return a container's processes as dicts with the keys of COLUMNS, by pid.
+def top(settings: Settings, reference: str, arguments: Sequence[str] = (), form: str = "table") -> str:
+    """Return the listing of a container's processes; with ``arguments`` as ps(1) of the host lists them with these.
+
+    Raises:
+        WrongState: it does not run.
+        UsageError, HostError: see :func:`pycontain.engine.psargs.run_ps`.
+    """
+    pids = _pids(settings, reference)
+    if not arguments:
+        now, boot = time.time(), _boot_time()
+        rows = (_describe(pid, now, boot) for pid in sorted(pids))
+        return COLUMNS.render([row for row in rows if row is not None], form)
+    from pycontain.engine.psargs import run_ps
+
+    titles, found = run_ps(arguments, set(pids))
+    keys = [title if title not in titles[:at] else f"{title}_{at}" for at, title in enumerate(titles)]
+    columns = Columns(tuple(zip(keys, titles, strict=True)), {})
+    return columns.render([dict(zip(keys, map(_printable, row), strict=True)) for row in found], form)
+
+
+def _pids(settings: Settings, reference: str) -> list[int]:
+    """Return the ids of a container's processes as the host sees them.
 
     Raises:
         WrongState: it does not run.
@@ -27,10 +48,7 @@ def top(settings: Settings, reference: str) -> list[dict[str, str]]:
     if status not in (RUNNING, PAUSED):
         raise WrongState(f"container {reference} is not running", hint=f"start it: pycontain start {reference}")
     cgroup = waiting.cgroup_of(entry)
-    pids = cgroup.procs() if cgroup is not None else _of_namespace(state)
-    now, boot = time.time(), _boot_time()
-    rows = (_describe(pid, now, boot) for pid in sorted(pids))
-    return [row for row in rows if row is not None]
+    return list(cgroup.procs()) if cgroup is not None else _of_namespace(state)
 
 
 def _of_namespace(state: State) -> list[int]:

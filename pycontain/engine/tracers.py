@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from pycontain.errors import HostError
 from pycontain.kernel import _sys
 from pycontain.plan.capabilities import SYS_PTRACE
 
@@ -31,6 +32,15 @@ def find(pid: int) -> int:
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # it has ended, or has more rights than whoever a container can be made by
     return 0
+
+
+def refusal(what: str, tracer: int) -> HostError:
+    """Return the error for a container that would come in where ``tracer`` is; ``what`` is how it was asked for."""
+    return HostError(
+        f"{what}: process {tracer} in there has CAP_SYS_PTRACE and the host's users, so it could seize this container"
+        " before it is closed",
+        hint="make that container without --userns host or without --cap-add SYS_PTRACE",
+    )
 
 
 def _inode(process: str, kind: str) -> int:

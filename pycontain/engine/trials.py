@@ -104,9 +104,12 @@ def idmapped_mount(path: str) -> Callable[[], None]:
 
 
 def overlay(directory: str, *, privileged: bool) -> Callable[[], None]:
-    """Return a trial of an overlay whose upper layer lies in ``directory`` (existing, writable)."""
+    """Return a trial of an overlay whose upper layer lies in ``directory`` (existing, writable), in memory for ""."""
 
     def action() -> None:
+        if not directory:
+            _mount_overlay("", privileged=privileged)
+            return
         import shutil
         import tempfile
 
@@ -130,6 +133,12 @@ def _mount_overlay(place: str, *, privileged: bool) -> None:
         _sys.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE, None)
     else:
         user_namespace_with_map()
+    if not place:
+        # seen by nobody else: this process has a mount namespace of its own, and ends
+        place = "/tmp"
+        _sys.mount("tmpfs", place, "tmpfs", 0, None)
+        for name in ("lower", "upper", "work"):
+            os.mkdir(f"{place}/{name}")
     context = _sys.fsopen("overlay", kernel.FSOPEN_CLOEXEC)
     if not privileged:
         _sys.fsconfig_set_flag(context, "userxattr")

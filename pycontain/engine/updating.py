@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from pycontain.cgroups.update import update as update_cgroup
-from pycontain.engine import config, waiting
+from pycontain.engine import config, swaplimit, waiting
 from pycontain.engine.lifecycle import look
+from pycontain.engine.messages import of
 from pycontain.engine.resources import linux_resources
 from pycontain.engine.surroundings import device_numbers
 from pycontain.errors import HostError, WrongState
@@ -38,12 +39,15 @@ def update(settings: Settings, reference: str, limits: Limits) -> None:
     with cgroup, entry.lock():
         state = entry.load()
         given = _given(limits, state)
+        told = {key: value for key, value in limits.asdict().items() if value not in (None, "", [])}
+        merged = {**state.options.get("limits", {}), **told}
+        if swaplimit.is_implied(merged) and swaplimit.uncounted(cgroup, cgroup.check(given)):
+            given = swaplimit.without_swap(given)
+            of(settings).warning(swaplimit.NOTE)
         update_cgroup(cgroup, given)
         spec = config.load(entry)
         resources = _merged(spec.linux.resources or LinuxResources(), given)
         config.save(entry, spec.replace(linux=spec.linux.replace(resources=resources)))
-        told = {key: value for key, value in limits.asdict().items() if value not in (None, "", [])}
-        merged = {**state.options.get("limits", {}), **told}
         entry.save(state.replace(options={**state.options, "limits": merged}))
 
 

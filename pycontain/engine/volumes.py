@@ -23,7 +23,7 @@ from pycontain.runtime.state import Entry, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pycontain.engine.mounts import VolumeUse
     from pycontain.plan.rootfs import RootSource
@@ -235,7 +235,9 @@ def forget(settings: Settings, names: Iterable[str]) -> None:
             continue
 
 
-def prune(settings: Settings, *, everything: bool = False) -> tuple[str, ...]:
+def prune(
+    settings: Settings, *, everything: bool = False, want: Callable[[Volume], bool] = lambda _volume: True
+) -> tuple[str, ...]:
     """Remove the anonymous volumes that nobody uses, with ``everything`` the named ones too; return their names.
 
     Raises:
@@ -243,7 +245,7 @@ def prune(settings: Settings, *, everything: bool = False) -> tuple[str, ...]:
     """
     removed = []
     for volume in list_volumes(settings):
-        if not volume.used_by and (volume.anonymous or everything):
+        if not volume.used_by and (volume.anonymous or everything) and want(volume):
             try:
                 remove(settings, volume.name)
             except (NotFound, WrongState):

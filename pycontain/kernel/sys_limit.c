@@ -106,14 +106,16 @@ sys_prlimit(PyObject *Py_UNUSED(self), PyObject *args)
 static PyObject *
 sys_sched_setattr(PyObject *Py_UNUSED(self), PyObject *args)
 {
-    /* linux/sched/types.h, struct sched_attr (SCHED_ATTR_SIZE_VER0) */
+    /* linux/sched/types.h, struct sched_attr (SCHED_ATTR_SIZE_VER1). The clamps are asked for by flags alone: they get
+     * the values that clamp nothing. */
     struct {
         uint32_t size, policy;
         uint64_t flags;
         int32_t nice;
         uint32_t priority;
         uint64_t runtime, deadline, period;
-    } attr = {.size = sizeof(attr)};
+        uint32_t util_min, util_max;
+    } attr = {.size = sizeof(attr), .util_min = 0, .util_max = 1024};
     int pid, nice;
     unsigned int policy, priority;
     unsigned long long flags, runtime, deadline, period;
@@ -131,6 +133,24 @@ sys_sched_setattr(PyObject *Py_UNUSED(self), PyObject *args)
                   "sched_setattr(%d, policy=%u, nice=%d, priority=%u, flags=0x%llx, runtime=%llu, deadline=%llu, "
                   "period=%llu)",
                   pid, policy, nice, priority, flags, runtime, deadline, period);
+}
+
+static PyObject *
+sys_sched_setaffinity(PyObject *Py_UNUSED(self), PyObject *args)
+{
+    int pid;
+    const char *mask;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(args, "iy#:sched_setaffinity", &pid, &mask, &size))
+        return NULL;
+    /* the kernel takes whole words, and ignores what lies beyond the CPUs that it knows */
+    unsigned long words[8192 / (8 * sizeof(unsigned long))] = {0};
+    if ((size_t)size > sizeof(words)) {
+        PyErr_SetString(PyExc_ValueError, "sched_setaffinity: more than 8192 CPUs");
+        return NULL;
+    }
+    memcpy(words, mask, (size_t)size);
+    NONE_OR_ERROR(syscall(SYS_sched_setaffinity, pid, sizeof(words), words), "sched_setaffinity(%d)", pid);
 }
 
 static PyObject *
@@ -212,6 +232,7 @@ PyMethodDef limit_methods[] = {
     METHOD(prlimit, "prlimit(pid, resource, soft, hard) -> (old_soft, old_hard): prlimit(2); -1 is RLIM_INFINITY."),
     METHOD(sched_setattr, "sched_setattr(pid, policy, nice, priority, flags, runtime, deadline, period): "
                           "sched_setattr(2); times in nanoseconds."),
+    METHOD(sched_setaffinity, "sched_setaffinity(pid, mask): sched_setaffinity(2); bit n of the bytes is CPU n."),
     METHOD(ioprio_set, "ioprio_set(which, who, ioprio): ioprio_set(2)."),
     METHOD(personality, "personality(persona) -> old persona: personality(2)."),
     METHOD(set_mempolicy, "set_mempolicy(mode, nodemask): set_mempolicy(2); nodemask is little-endian bytes."),

@@ -60,25 +60,32 @@ def _dispatch(told: Told, log: Log) -> int:
     return _verb(name)(Invocation(told, log), inner)
 
 
+# the module and function of each command; only what is needed is loaded
+_VERBS: dict[str, tuple[str, str]] = {
+    "create": ("verbs", "create"),
+    "start": ("verbs", "start"),
+    "kill": ("verbs", "kill"),
+    "delete": ("verbs", "delete"),
+    "run": ("run", "run"),
+    "state": ("listing", "state"),
+    "list": ("listing", "list_containers"),
+    "exec": ("exec", "execute"),
+    "ps": ("freezing", "ps"),
+    "pause": ("freezing", "pause"),
+    "resume": ("freezing", "resume"),
+    "update": ("updating", "update"),
+    "events": ("events", "events"),
+    "spec": ("template", "spec"),
+    "features": ("features", "features"),
+    "explain": ("explaining", "explain"),
+}
+
+
 def _verb(name: str) -> Verb:
-    """Return the function of a command; only its modules are loaded."""
-    if name in ("state", "list"):
-        from pycontain.oci import listing
-
-        return listing.state if name == "state" else listing.list_containers
-    if name == "run":
-        from pycontain.oci.run import run
-
-        return run
-    from pycontain.oci import verbs
-
-    found: dict[str, Verb] = {
-        "create": verbs.create,
-        "start": verbs.start,
-        "kill": verbs.kill,
-        "delete": verbs.delete,
-    }
-    return found[name]
+    module, function = _VERBS[name]
+    __import__(f"pycontain.oci.{module}")
+    found: Verb = getattr(sys.modules[f"pycontain.oci.{module}"], function)
+    return found
 
 
 def _version() -> int:

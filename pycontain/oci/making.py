@@ -14,11 +14,14 @@ from pycontain.runtime.init import Stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pycontain.oci.assembly import Assembly
     from pycontain.oci.bundle import Bundle
     from pycontain.oci.invocation import Invocation
     from pycontain.oci.store import Container, State
     from pycontain.oci.words import Told
+    from pycontain.plan.scheduling import Scheduling
     from pycontain.runtime.create import Created
 
 FILTER = "seccomp.bpf"
@@ -44,14 +47,7 @@ def request(told: Told) -> Request:
     Raises:
         UsageError: a value makes no sense, or a descriptor to hand on is not open.
     """
-    listen = os.environ.get("LISTEN_FDS", "")
-    listen_fds = int(listen) if listen.isascii() and listen.isdigit() and len(listen) < 5 else 0
-    preserve = told.number("preserve-fds") + listen_fds
-    for fd in range(3, 3 + preserve):
-        try:
-            os.fstat(fd)
-        except OSError:
-            raise UsageError(f"unable to stat preserved-fd {fd} (of {preserve} fds): bad file descriptor") from None
+    preserve, listen_fds = preserved(told)
     return Request(
         id=store.check_id(told.arguments[0]),
         bundle=told.text("bundle"),
@@ -63,6 +59,23 @@ def request(told: Told) -> Request:
         preserve_fds=preserve,
         listen_fds=listen_fds,
     )
+
+
+def preserved(told: Told) -> tuple[int, int]:
+    """Return how many descriptors from 3 on are handed on, and how many of them are those of LISTEN_FDS.
+
+    Raises:
+        UsageError: one of them is not open: the number would become one of ours.
+    """
+    listen = os.environ.get("LISTEN_FDS", "")
+    listen_fds = int(listen) if listen.isascii() and listen.isdigit() and len(listen) < 5 else 0
+    preserve = told.number("preserve-fds") + listen_fds
+    for fd in range(3, 3 + preserve):
+        try:
+            os.fstat(fd)
+        except OSError:
+            raise UsageError(f"unable to stat preserved-fd {fd} (of {preserve} fds): bad file descriptor") from None
+    return preserve, listen_fds
 
 
 class Making:
@@ -119,10 +132,15 @@ class Making:
             container,
             self.bundle,
             self.invocation.store.root,
-            keyring=request.keyring,
-            preserve_fds=request.preserve_fds,
-            pivot=request.pivot,
+            assembly.Terms(
+                keyring=request.keyring,
+                preserve_fds=request.preserve_fds,
+                pivot=request.pivot,
+                systemd=self.invocation.systemd,
+            ),
         )
+        for line in self.assembly.warnings:
+            self.invocation.log.warning(line)
         self.state = self._first_state()
         staging = f"{container.directory}/trees"
         os.mkdir(staging, 0o700)
@@ -140,6 +158,8 @@ class Making:
                 terms=Terms(listener=listener, hooks=lambda made: self._run_hooks(made, view)),
             ).create()
         self.created = created
+        if self.assembly.scope is not None:
+            self.assembly.scope.leave()
         if listener >= 0:
             os.close(listener)
         if created.terminal >= 0 and request.console_socket:
@@ -177,6 +197,7 @@ class Making:
             hooks=lifehooks.kinds(spec.hooks),
             keyring=self.assembly.keyring,
             seccomp_flags=plan.process.seccomp_flags,
+            scheduling=_common(plan.process.scheduling),
         )
 
     def _write_configuration(self) -> None:
@@ -193,6 +214,17 @@ class Making:
         state = self.assembly.plan.hook_state
         assert state is not None, "a plan that awaits hooks has a state for them"
         lifehooks.run_before(self.bundle.spec.hooks, state, created.pid, view)
+
+
+def _common(scheduling: Scheduling) -> dict[str, Any]:
+    """Return what later processes of the container share with its first one, as JSON has it."""
+    found: dict[str, Any] = {}
+    if scheduling.personality is not None:
+        found["personality"] = scheduling.personality
+    if scheduling.memory_policy is not None:
+        found["memory_mode"], nodes = scheduling.memory_policy
+        found["memory_nodes"] = list(nodes)
+    return found
 
 
 def _with_listen_fds(found: Bundle, listen_fds: int) -> Bundle:

@@ -15,6 +15,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain.oci.invocation import Invocation
     from pycontain.oci.words import Told
+    from pycontain.runtime.create import Created
+
+
+def _attend(created: Created) -> int:
+    if created.terminal >= 0:
+        from pycontain.runtime import terminal
+
+        terminal.be_terminal(created, interactive=os.isatty(0))
+        return create.wait(created)[0]
+    return forwarding.attend(created)[0]
 
 
 def run(invocation: Invocation, told: Told) -> int:
@@ -27,7 +37,7 @@ def run(invocation: Invocation, told: Told) -> int:
     if not detach and not told.flag("no-subreaper"):
         _sys.prctl(PR_SET_CHILD_SUBREAPER, 1)
     with Making(invocation, request(told), held=False) as making:
-        check_console(making.bundle, making.request, needed=True)
+        check_console(making.bundle, making.request, needed=detach)
         created = making.create(status=RUNNING)
         if not detach:
             forwarding.block()
@@ -36,7 +46,7 @@ def run(invocation: Invocation, told: Told) -> int:
         if detach:
             return 0
         making.container.unlock()
-    code, _ = forwarding.attend(created)
+    code = _attend(created)
     if told.flag("keep"):
         return code
     making.container.lock()

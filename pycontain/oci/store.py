@@ -39,7 +39,8 @@ class State(Record):
     """The state file of one container. ``status`` is what was last written; :meth:`Container.status` is what is true.
 
     ``cgroup`` is cgroups.cgroup.CgroupPaths as a dict, ``userns`` plan.facts.UserNamespace; ``program`` and ``paths``
-    are what init executes; ``hooks`` names the kinds of hooks that are still to run.
+    are what init executes; ``scheduling`` holds what every process of the container shares; ``hooks`` names the kinds
+    of hooks that are still to run.
     """
 
     id: str
@@ -61,6 +62,7 @@ class State(Record):
     hooks: tuple[str, ...] = ()
     keyring: str = ""
     seccomp_flags: int = 0
+    scheduling: dict[str, Any] = {}  # noqa: RUF012
 
 
 def check_id(text: str) -> str:

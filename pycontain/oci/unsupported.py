@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from pycontain.spec.runtime import Spec
 
+# actions that are not done yet: features leaves them out
+SECCOMP_ACTIONS = ("SCMP_ACT_NOTIFY",)
 RULE = "is not supported by this version of pycontain-oci"
 
 
@@ -20,25 +22,16 @@ def refuse(spec: Spec) -> None:
 
 
 def _found(spec: Spec) -> Iterator[str]:
-    linux, process = spec.linux, spec.process
-    if process is not None:
-        if process.scheduler is not None:
-            yield "process.scheduler"
-        if process.io_priority is not None:
-            yield "process.ioPriority"
-        if process.exec_cpu_affinity is not None:
-            yield "process.execCPUAffinity"
+    linux = spec.linux
     for name, value in (
         ("netDevices", linux.net_devices),
-        ("personality", linux.personality),
         ("intelRdt", linux.intel_rdt),
-        ("memoryPolicy", linux.memory_policy),
     ):
         if value:
             yield f"linux.{name}"
     if linux.mount_label:
         yield "linux.mountLabel"
-    if linux.seccomp is not None and any(rule.action == "SCMP_ACT_NOTIFY" for rule in linux.seccomp.syscalls):
+    if linux.seccomp is not None and any(rule.action in SECCOMP_ACTIONS for rule in linux.seccomp.syscalls):
         yield "linux.seccomp.listenerPath"
     if linux.namespace("mount") is None:
         yield "linux.namespaces: a container without a mount namespace"

@@ -108,6 +108,23 @@ _CREATE = (
     _PRESERVE,
 )
 
+LIMITS = (
+    ("blkio-weight", "weight of block devices, 10 to 1000", "N"),
+    ("cpu-period", "period of the processor quota", "MICROSECONDS"),
+    ("cpu-quota", "processor time per period", "MICROSECONDS"),
+    ("cpu-burst", "processor time that may be saved up", "MICROSECONDS"),
+    ("cpu-share", "weight of processor time", "N"),
+    ("cpu-rt-period", "period of the real-time quota", "MICROSECONDS"),
+    ("cpu-rt-runtime", "real-time processor time per period", "MICROSECONDS"),
+    ("cpu-idle", "1: only time that nobody else wants", "0|1"),
+    ("cpuset-cpus", "processors", "LIST"),
+    ("cpuset-mems", "memory nodes", "LIST"),
+    ("memory", "memory; -1 for no limit", "BYTES"),
+    ("memory-reservation", "memory that is protected", "BYTES"),
+    ("memory-swap", "memory and swap together; -1 for no limit", "BYTES"),
+    ("pids-limit", "processes; -1 for no limit", "N"),
+)
+
 COMMANDS: dict[str, Command] = {
     "create": Command("Make a container that waits to be started.", "ID", _CREATE),
     "run": Command(
@@ -132,6 +149,70 @@ COMMANDS: dict[str, Command] = {
         "Remove what was made for a container that has stopped.",
         "ID",
         (Option("force", "kill it first", FLAG, "f"),),
+    ),
+    "exec": Command(
+        "Run one more process in a container.",
+        "ID [COMMAND [ARGUMENT…]]",
+        (
+            _CONSOLE,
+            _PIDFD,
+            Option("cwd", "working directory", metavar="DIR"),
+            Option("env", "variable of the environment", LIST, "e", "NAME=value"),
+            Option("tty", "give it a terminal", FLAG, "t"),
+            Option("user", "user and group by number", short="u", metavar="UID[:GID]"),
+            Option("additional-gids", "one more group", LIST, "g", "GID"),
+            Option("process", "file with the process as JSON", short="p", metavar="FILE"),
+            _DETACH,
+            _PID_FILE,
+            Option("process-label", "SELinux label", metavar="LABEL"),
+            Option("apparmor", "AppArmor profile", metavar="PROFILE"),
+            Option("no-new-privs", "no new privileges by executing a program", FLAG),
+            Option("cap", "one more capability", LIST, "c", "CAPABILITY"),
+            _PRESERVE,
+            Option("cgroup", "cgroup below the container's", LIST, metavar="[CONTROLLER:]PATH"),
+            Option("ignore-paused", "also in a container that is paused, where it waits", FLAG),
+        ),
+        most=-1,
+        mixed=False,
+    ),
+    "ps": Command(
+        "Print the processes of a container.",
+        "ID [OPTIONS OF PS…]",
+        (Option("format", "table or json", short="f", metavar="FORM"),),
+        most=-1,
+        mixed=False,
+    ),
+    "pause": Command("Stop every process of a container.", "ID"),
+    "resume": Command("Let the processes of a paused container run again.", "ID"),
+    "update": Command(
+        "Change the limits of a container.",
+        "ID",
+        (
+            Option("resources", "file with linux.resources as JSON; - is standard input", short="r", metavar="FILE"),
+            *(Option(name, help, metavar=metavar) for name, help, metavar in LIMITS),
+        ),
+    ),
+    "events": Command(
+        "Print what a container uses, again and again, and that it ran out of memory.",
+        "ID",
+        (
+            Option("interval", "time between two lines, such as 5s", metavar="TIME"),
+            Option("stats", "print one line and end", FLAG),
+        ),
+    ),
+    "spec": Command(
+        "Write a config.json to begin with.",
+        "",
+        (_BUNDLE, Option("rootless", "for an ordinary user", FLAG)),
+        least=0,
+        most=0,
+    ),
+    "features": Command("Print what this runtime supports, as JSON.", "", least=0, most=0),
+    "explain": Command(
+        "Print what would be done for a bundle, step by step; nothing is done.",
+        "[ID]",
+        (_BUNDLE, Option("format", "text or json", short="f", metavar="FORM")),
+        least=0,
     ),
     "list": Command(
         "List the containers of this root directory.",

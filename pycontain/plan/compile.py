@@ -14,6 +14,7 @@ from pycontain.plan.ops import (
     Console,
     JoinKeyring,
     LoopbackUp,
+    MakeDirectory,
     MaskPaths,
     PivotRoot,
     ReadonlyPaths,
@@ -23,6 +24,7 @@ from pycontain.plan.ops import (
 )
 from pycontain.plan.plan import Plan
 from pycontain.plan.process import compile_process
+from pycontain.plan.scheduling import of_spec
 from pycontain.spec.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
 
 TYPE_CHECKING = False
@@ -57,12 +59,13 @@ def compile_plan(
     keyring: str = "",
     preserve_fds: int = 0,
     hook_state: HookState | None = None,
-    pivot: bool = True,
+    oom_score: int | None = None,
 ) -> Plan:
     """Return the plan that makes ``spec`` on a host with these facts.
 
     ``seccomp`` is the compiled filter of the spec (plan.seccomp); ``keyring`` names the session keyring;
-    ``hook_state`` is what the spec's hooks are told, None leaves them out; without ``pivot`` the root is moved.
+    ``hook_state`` is what the spec's hooks are told, None leaves them out; ``oom_score`` is tried where the spec has
+    none, which an OCI runtime must then leave alone (config.md#process).
 
     Raises:
         SpecError: something in the spec cannot be made, with its JSON path.
@@ -71,22 +74,8 @@ def compile_plan(
     spaces = namespaces.compile_namespaces(spec, facts)
     host, root_attachments = roots.compile_root(root, facts)
     mount_host, attachments = mounts.compile_mounts(spec, facts)
-    # Whatever else it is to be, it is from the beginning (RootSource): pivot_root(2) refuses a shared one alone.
-    propagation = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
-    propagation = propagation if propagation & MS_SHARED else 0
     init: list[Op] = [*_names(spec, spaces), AttachRoot("", "root", root.mounted_at), *root_attachments, *attachments]
-    if spec.process.terminal:
-        size = spec.process.console_size
-        init.append(Console("process.terminal", size.height if size else 0, size.width if size else 0))
-    for key, value in spec.linux.sysctl.items():
-        init.append(Sysctl(f"linux.sysctl.{key}", key, value))
-    if hook_state is not None:
-        init += compile_hooks(spec.hooks)
-    if spec.linux.readonly_paths:
-        init.append(ReadonlyPaths("linux.readonlyPaths", spec.linux.readonly_paths))
-    if spec.linux.masked_paths:
-        init.append(MaskPaths("linux.maskedPaths", spec.linux.masked_paths))
-    init.append(PivotRoot("root", spec.root.readonly, propagation, pivot))
+    init += _after_mounts(spec, hooks=hook_state is not None, pivot=root.pivot)
     if keyring:
         init.append(JoinKeyring("", keyring))
     return Plan(
@@ -100,8 +89,10 @@ def compile_plan(
             seccomp=seccomp,
             seccomp_flags=seccomp_flags,
             preserve_fds=preserve_fds,
+            oom_score=oom_score,
             groups=facts.userns.kind != USERNS_SINGLE,
-        ),
+            available=facts.capabilities,
+        ).replace(scheduling=of_spec(spec)),
         host_inside=not facts.privileged,
         cgroup=spec.linux.cgroups_path or "",
         resources=spec.linux.resources,
@@ -118,4 +109,28 @@ def _names(spec: Spec, spaces: Namespaces) -> list[Op]:
         ops.append(SetHostname("hostname", spec.hostname))
     if spec.domainname and spaces.has_new("uts"):
         ops.append(SetDomainname("domainname", spec.domainname))
+    return ops
+
+
+def _after_mounts(spec: Spec, *, hooks: bool, pivot: bool) -> list[Op]:
+    """Return what happens once everything is mounted, up to the pivot."""
+    assert spec.process is not None, "rules.validate has seen to it"
+    ops: list[Op] = []
+    if spec.process.terminal:
+        size = spec.process.console_size
+        ops.append(Console("process.terminal", size.height if size else 0, size.width if size else 0))
+    for key, value in spec.linux.sysctl.items():
+        ops.append(Sysctl(f"linux.sysctl.{key}", key, value))
+    if hooks:
+        ops += compile_hooks(spec.hooks)
+    if spec.linux.readonly_paths:
+        ops.append(ReadonlyPaths("linux.readonlyPaths", spec.linux.readonly_paths))
+    if spec.linux.masked_paths:
+        ops.append(MaskPaths("linux.maskedPaths", spec.linux.masked_paths))
+    if spec.root.readonly and spec.process.cwd != "/":
+        ops.append(MakeDirectory("process.cwd", spec.process.cwd))
+    # Whatever else it is to be, it is from the beginning (RootSource): pivot_root(2) refuses a shared one alone.
+    propagation = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
+    propagation = propagation if propagation & MS_SHARED else 0
+    ops.append(PivotRoot("root", spec.root.readonly, propagation, pivot))
     return ops

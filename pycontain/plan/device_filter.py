@@ -56,7 +56,11 @@ _MAX_MINOR = (1 << 20) - 1
 
 
 def container_rules(rules: tuple[DeviceRule, ...]) -> tuple[DeviceRule, ...]:
-    """Return what holds in a container whose config lists ``rules``: nothing, then the list, then the defaults."""
+    """Return what holds in a container whose config lists ``rules``: nothing, then the list, then the defaults.
+
+    As in runc, a list is one of what is allowed even if it does not begin by denying everything, and it cannot take the
+    default devices away. A config without a list asks for no filter: its caller does not come here.
+    """
     return normalize((DENY_ALL, *rules, *DEFAULT_RULES))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pycontain.plan import capabilities
 from pycontain.plan.namespaces import CLONE_FLAGS
 from pycontain.plan.process import RLIMITS
+from pycontain.plan.scheduling import POLICIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,29 +13,72 @@ if TYPE_CHECKING:
 
     from pycontain.plan.plan import Plan
     from pycontain.plan.process import ProcessPlan
+    from pycontain.plan.scheduling import Scheduling
 
 _STAGES = {"host": "on the host", "init": "inside", "process": "the process"}
 
 
 def steps(plan: Plan) -> list[dict[str, Any]]:
-    """Return the steps as ``{"stage", "op", "what", "spec_path"}``, in the order in which they are done."""
-    rows: list[tuple[str, str, str, str]] = []
-    new = [kind for kind in CLONE_FLAGS if plan.namespaces.has_new(kind)]
-    rows.append(("host", "Clone", "new namespaces: " + ", ".join(new), "linux.namespaces"))
-    rows += [("host", "Join", f"{kind} namespace {path}", "linux.namespaces") for kind, path in plan.namespaces.join]
+    """Return the steps in the order in which they are done.
+
+    Each is ``{"stage", "op", "what", "spec_path", "arguments"}``; the arguments are the operation's own, with flags as
+    the numbers that the kernel takes.
+    """
+    rows: list[tuple[str, str, str, str, dict[str, Any]]] = []
+    new = _new_namespaces(plan)
+    rows.append(("host", "Clone", "new namespaces: " + ", ".join(new), "linux.namespaces", {"namespaces": new}))
+    for kind, path in plan.namespaces.join:
+        what = f"{kind} namespace {path}"
+        rows.append(("host", "Join", what, "linux.namespaces", {"namespace": kind, "path": path}))
     for mapping in plan.userns.uid_map:
         last = mapping.container_id + mapping.size - 1
         what = f"ids {mapping.container_id} to {last} are the host's from {mapping.host_id} on ({plan.userns.kind})"
-        rows.append(("host", "MapIds", what, "linux.uidMappings"))
+        rows.append(("host", "MapIds", what, "linux.uidMappings", mapping.asdict()))
     if plan.cgroup:
-        rows.append(("host", "Cgroup", f"cgroup {plan.cgroup}", "linux.cgroupsPath"))
+        rows.append(("host", "Cgroup", f"cgroup {plan.cgroup}", "linux.cgroupsPath", {"path": plan.cgroup}))
     if plan.resources is not None:
-        rows += [("host", "Limit", what, path) for what, path in _limits(plan.resources.asdict(), "linux.resources")]
+        for what, path, value in _limits(plan.resources.asdict(), "linux.resources"):
+            rows.append(("host", "Limit", what, path, {"value": value}))
     where = "init" if plan.host_inside else "host"
-    rows += [(where, type(op).__name__, op.describe(), op.spec_path) for op in plan.host]
-    rows += [("init", type(op).__name__, op.describe(), op.spec_path) for op in plan.init]
-    rows += [("process", "Process", what, path) for what, path in _process(plan.process)]
-    return [dict(zip(("stage", "op", "what", "spec_path"), row, strict=True)) for row in rows]
+    for stage, op in (*((where, op) for op in plan.host), *(("init", op) for op in plan.init)):
+        arguments = op.asdict()
+        del arguments["spec_path"]
+        rows.append((stage, type(op).__name__, op.describe(), op.spec_path, arguments))
+    rows += [("process", "Process", what, path, arguments) for what, path, arguments in _process(plan.process)]
+    return [dict(zip(("stage", "op", "what", "spec_path", "arguments"), row, strict=True)) for row in rows]
+
+
+def document(plan: Plan) -> dict[str, Any]:
+    """Return the whole plan as one document, ready for JSON: what the container will have, and the steps to it."""
+    spaces, users = plan.namespaces, plan.userns
+    joined = dict(spaces.join)
+    return {
+        "namespaces": {
+            "new": _new_namespaces(plan),
+            "joined": [{"type": kind, "path": path} for kind, path in joined.items()],
+            "host": [kind for kind in CLONE_FLAGS if kind not in joined and not spaces.has_new(kind)],
+            "time_offsets": list(spaces.time_offsets),
+        },
+        "user_mapping": {
+            "kind": users.kind,
+            "shifted_mounts": users.idmap,
+            "uid_map": [mapping.asdict() for mapping in users.uid_map],
+            "gid_map": [mapping.asdict() for mapping in users.gid_map],
+        },
+        "cgroup": plan.cgroup,
+        "limits": _given(plan.resources.asdict()) if plan.resources is not None else {},
+        "steps": steps(plan),
+    }
+
+
+def _new_namespaces(plan: Plan) -> list[str]:
+    return [kind for kind in CLONE_FLAGS if plan.namespaces.has_new(kind)]
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """Return resources without those that nobody has limited."""
+    found = {key: _given(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in found.items() if value not in (None, "", [], {}, False)}
 
 
 def text(plan: Plan) -> str:
@@ -50,33 +94,62 @@ def text(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _limits(values: dict[str, Any], path: str) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+def _limits(values: dict[str, Any], path: str) -> list[tuple[str, str, Any]]:
+    found: list[tuple[str, str, Any]] = []
     for key, value in values.items():
         if isinstance(value, dict):
             found += _limits(value, f"{path}.{key}")
         elif key == "devices" and value:
-            found.append((f"devices: {len(value)} rules", f"{path}.devices"))
+            found.append((f"devices: {len(value)} rules", f"{path}.devices", value))
         elif value not in (None, "", [], False):
-            found.append((f"{path.rpartition('.')[2]}.{key} = {value}", f"{path}.{key}"))
+            found.append((f"{path.rpartition('.')[2]}.{key} = {value}", f"{path}.{key}", value))
     return found
 
 
-def _process(process: ProcessPlan) -> list[tuple[str, str]]:
+def _process(process: ProcessPlan) -> list[tuple[str, str, dict[str, Any]]]:
     names = {number: name for name, number in RLIMITS.items()}
     kept = [name for number, name in enumerate(capabilities.NAMES) if process.capabilities.bounding >> number & 1]
-    rows = [
-        (f"directory {process.cwd}", "process.cwd"),
-        (f"user {process.uid}:{process.gid}" + "".join(f",{gid}" for gid in process.groups or ()), "process.user"),
-        (f"capabilities: {' '.join(kept) or 'none'}", "process.capabilities"),
+    ids = {"uid": process.uid, "gid": process.gid, "groups": list(process.groups or ())}
+    rows: list[tuple[str, str, dict[str, Any]]] = [
+        (f"directory {process.cwd}", "process.cwd", {"path": process.cwd}),
+        (f"user {process.uid}:{process.gid}" + "".join(f",{gid}" for gid in process.groups or ()), "process.user", ids),
+        (f"capabilities: {' '.join(kept) or 'none'}", "process.capabilities", {"bounding": kept}),
     ]
-    rows += [(f"{names[number]} {soft}:{hard}", "process.rlimits") for number, soft, hard in process.rlimits]
+    for number, soft, hard in process.rlimits:
+        limit = {"name": names[number], "soft": soft, "hard": hard}
+        rows.append((f"{names[number]} {soft}:{hard}", "process.rlimits", limit))
     if process.no_new_privileges:
-        rows.append(("no new privileges", "process.noNewPrivileges"))
-    for label, value in (("AppArmor profile", process.apparmor), ("SELinux label", process.selinux)):
+        rows.append(("no new privileges", "process.noNewPrivileges", {}))
+    for label, key, value in (
+        ("AppArmor profile", "apparmorProfile", process.apparmor),
+        ("SELinux label", "selinuxLabel", process.selinux),
+    ):
         if value:
-            rows.append((f"{label} {value}", "process"))
+            rows.append((f"{label} {value}", f"process.{key}", {"label": value}))
+    rows += _scheduling(process.scheduling)
     if process.seccomp is not None:
-        rows.append((f"seccomp filter of {len(process.seccomp) // 8} instructions", "linux.seccomp"))
-    rows.append((f"execute {' '.join(process.argv)}", "process.args"))
+        instructions = len(process.seccomp) // 8
+        what = f"seccomp filter of {instructions} instructions"
+        rows.append((what, "linux.seccomp", {"instructions": instructions}))
+    program = {"argv": list(process.argv), "env": list(process.env)}
+    rows.append((f"execute {' '.join(process.argv)}", "process.args", program))
+    return rows
+
+
+def _scheduling(wanted: Scheduling) -> list[tuple[str, str, dict[str, Any]]]:
+    rows: list[tuple[str, str, dict[str, Any]]] = []
+    if wanted.scheduler is not None:
+        names = ("policy", "nice", "flags", "priority", "runtime", "deadline", "period")
+        given = dict(zip(names, wanted.scheduler, strict=True))
+        policy = next(name for name, number in POLICIES.items() if number == given["policy"])
+        rows.append((f"scheduler {policy}, nice {given['nice']}", "process.scheduler", given))
+    if wanted.io_priority is not None:
+        number = wanted.io_priority
+        rows.append((f"I/O priority {number:#x}", "process.ioPriority", {"priority": number}))
+    if wanted.personality is not None:
+        rows.append((f"personality {wanted.personality}", "linux.personality", {"persona": wanted.personality}))
+    if wanted.memory_policy is not None:
+        mode, nodes = wanted.memory_policy
+        what = f"memory policy {mode:#x}, nodes {','.join(map(str, nodes)) or 'none'}"
+        rows.append((what, "linux.memoryPolicy", {"mode": mode, "nodes": list(nodes)}))
     return rows

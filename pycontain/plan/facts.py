@@ -65,6 +65,7 @@ class HostFacts(Record):
     CAP_SYS_ADMIN). ``cgroup_trees`` are ``(name below /sys/fs/cgroup, host directory of the container's cgroup)``;
     name "" is the one of pure v2. ``volumes`` is the directory of all volumes, "" where there are none.
     ``idmap_mounts`` tells that the owners of a mount that says ``idmap`` are shifted even where the root's are not.
+    ``capabilities`` is the mask of those that the container's processes can have at all.
     """
 
     kernel: tuple[int, int]
@@ -74,5 +75,6 @@ class HostFacts(Record):
     cgroup_trees: tuple[tuple[str, str], ...] = ()
     apparmor: bool = False
     last_capability: int = 40
+    capabilities: int = -1
     volumes: str = ""
     idmap_mounts: bool = False

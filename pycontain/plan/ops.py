@@ -357,6 +357,15 @@ class PivotRoot(Op):
         return ", ".join(words)
 
 
+class MakeDirectory(Op):
+    """Make a directory below the new root where it is missing, while the root can be written to."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"make {self.path} where it is missing"
+
+
 class AwaitHooks(Op):
     """Wait until the runtime has run the hooks that belong between the namespaces and pivot_root."""
 

@@ -33,6 +33,7 @@ import os
 
 from pycontain.errors import PycontainError, StageError, from_fields
 from pycontain.kernel import _sys
+from pycontain.runtime import processes
 
 MAPPED = b"M"
 TREES = b"T"
@@ -109,6 +110,8 @@ class Channel:
         self.fd = fd
         self._sequence = sequence
         self._side = side
+        # the process at the other end, where somebody else may stop it
+        self.watched = 0
         self._other = "maker" if side == "init" else "init"
 
     def send(self, kind: bytes, fields: tuple[str, ...] = (), fds: tuple[int, ...] = ()) -> None:
@@ -126,8 +129,11 @@ class Channel:
         """Wait for the message that is due and return its fields and descriptors.
 
         Raises:
-            PycontainError: the error that the other side reported, or StageError when it died or spoke out of turn.
+            PycontainError: the error that the other side reported, or StageError when it died, was stopped for
+                seconds or spoke out of turn.
         """
+        if self.watched:
+            processes.await_answer(self.fd, self.watched)
         try:
             data, fds, _flags = _sys.recvmsg(self.fd, MAX_MESSAGE, MAX_FDS)
         except ConnectionResetError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
+import time
 
 from pycontain.errors import HostError, PycontainError, StageError
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import CLD_EXITED, CLONE_NEWUSER, WEXITED
+from pycontain.kernel.constants import CLD_EXITED, CLONE_NEWUSER, WEXITED, WNOHANG
 from pycontain.plan.process import RLIMITS
 from pycontain.record import Record
 from pycontain.runtime import entry, init, journal, processes
@@ -24,6 +26,7 @@ from pycontain.runtime.channel import (
 )
 from pycontain.runtime.held import begin_error
 from pycontain.runtime.idmap import write_maps
+from pycontain.runtime.scheduling import schedule
 from pycontain.runtime.trees import Trees, enter_private_mounts
 
 TYPE_CHECKING = False
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 
 SOCK_SEQPACKET = 5
 FILES_OF_A_START = 1024
+DIES_WITHIN_MS = 10_000
+TRACER_WAITS_WITHIN_MS = 500
 RLIMIT_NAMES = {number: name for name, number in RLIMITS.items()}
 
 
@@ -149,6 +154,7 @@ class Maker:
             if self.cgroup is not None:
                 self.cgroup.close()
         created = Created(pid, processes.start_time(pid) or 0, pidfd, channel, -1)
+        channel.watched = pid
         try:
             self.journal.intend(journal.PROCESS, str(pid), str(created.pid_start))
             self._converse(created)
@@ -267,6 +273,8 @@ class Maker:
             self.terms.hooks(created)
             _send(channel, HOOKED)
         channel.receive(READY)
+        if not plan.host_inside:
+            schedule(created.pid, plan.process.scheduling)
 
 
 def _send(channel: Channel, kind: bytes, fields: tuple[str, ...] = (), fds: tuple[int, ...] = ()) -> None:
@@ -311,6 +319,8 @@ def adjust_oom_score(pid: int | str, process: ProcessPlan) -> None:
             with open(f"/proc/{pid}/oom_score_adj", "w", encoding="utf-8") as file:
                 file.write(str(process.oom_score_adj))
         except OSError as error:
+            if process.oom_score_tried:
+                return
             raise HostError(
                 f"oom score {process.oom_score_adj}: {(error.strerror or '').lower()}",
                 hint="lowering it needs CAP_SYS_RESOURCE on the host",
@@ -322,10 +332,11 @@ def start(created: Created, process: ProcessPlan) -> None:
 
     Raises:
         ExecError: the program cannot be executed; 126 or 127.
-        StageError: init has died.
+        StageError: init has died, or was stopped for seconds.
     """
     try:
         created.channel.send(START)
+        processes.await_answer(created.channel.fd, created.pid)
         data, _, _ = _sys.recvmsg(created.channel.fd, 65536, 0)
     except (BrokenPipeError, ConnectionResetError) as error:
         raise StageError("the process has died before its program began", stage="init") from error
@@ -347,7 +358,7 @@ def abandon(created: Created) -> None:
     except ProcessLookupError:
         pass
     try:
-        _sys.waitid_pidfd(created.pidfd, WEXITED)
+        _reap(created, DIES_WITHIN_MS)
     except ChildProcessError:
         pass
     os.close(created.pidfd)
@@ -357,8 +368,24 @@ def abandon(created: Created) -> None:
 
 def wait(created: Created) -> tuple[int, int]:
     """Wait until init ends and return ``(exit code, signal)``; by a signal the code is 128 + its number."""
-    result = _sys.waitid_pidfd(created.pidfd, WEXITED)
+    result = _reap(created, None)
     os.close(created.pidfd)
-    assert result is not None
+    if result is None:
+        status = processes.exit_of_zombie(created.pid) or 0
+        return (os.WEXITSTATUS(status), 0) if os.WIFEXITED(status) else (128 + os.WTERMSIG(status), os.WTERMSIG(status))
     _, code, status = result
     return (status, 0) if code == CLD_EXITED else (128 + status, status)
+
+
+def _reap(created: Created, timeout_ms: int | None) -> tuple[int, int, int] | None:
+    """Wait for the end of a process; None where its tracer, somebody inside, does not let us have its exit status."""
+    poll = select.poll()
+    poll.register(created.pidfd, select.POLLIN)
+    if not poll.poll(timeout_ms):
+        return None
+    for _ in range(TRACER_WAITS_WITHIN_MS // 10):
+        result = _sys.waitid_pidfd(created.pidfd, WEXITED | WNOHANG)
+        if result is not None:
+            return result
+        time.sleep(0.01)
+    return None

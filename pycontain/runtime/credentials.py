@@ -24,6 +24,7 @@ from pycontain.kernel.constants import (
 )
 from pycontain.plan.capabilities import SYS_ADMIN
 from pycontain.plan.process import RLIMITS
+from pycontain.runtime.scheduling import settle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 SIGKILL = 9
 CAPABILITIES = 64
+_LARGEST_PASSWD = 1 << 20
 _FINISH_STEPS = {
     FINISH_SIGNALS: "reset signals",
     FINISH_CLOSE: "close descriptors",
@@ -49,11 +51,14 @@ def become(process: ProcessPlan, procfs: int | None) -> None:
     Raises:
         SpecError, StageError: what cannot be taken on.
     """
-    _enter_directory(process.cwd)
+    entered = _enter_directory(process.cwd)
     os.umask(0o022 if process.umask is None else process.umask)
     if procfs is not None:
         _label(process, procfs)
     _change_ids(process)
+    if not entered:
+        _enter_as_user(process.cwd)
+    settle(process.scheduling)
     if process.no_new_privileges:
         _sys.prctl(PR_SET_NO_NEW_PRIVS, 1)
 
@@ -90,6 +95,7 @@ def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
         if resource == RLIMITS["RLIMIT_NOFILE"]:
             _sys.prlimit(0, resource, soft, hard)
     keep = tuple(range(3, 3 + process.preserve_fds))
+    env = process.env if _has_home(process.env) else (*process.env, f"HOME={home_of(process.uid)}")
     sets = process.capabilities
     late = (
         None
@@ -98,7 +104,7 @@ def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
     )
     _sys.finish(
         [os.fsencode(word) for word in process.argv],
-        [os.fsencode(word) for word in process.env],
+        [os.fsencode(word) for word in env],
         [os.fsencode(path) for path in process.paths],
         keep,
         channel_fd,
@@ -107,6 +113,35 @@ def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
         SIGKILL if tied else 0,
         late,
     )
+
+
+def _has_home(env: tuple[str, ...]) -> bool:
+    return any(entry.startswith("HOME=") and entry != "HOME=" for entry in env)
+
+
+def home_of(uid: int) -> str:
+    """Return the home directory of a user, from the container's /etc/passwd; "/" where it says nothing.
+
+    The file is the container's: what is no ordinary file, or larger than any such file, is not read.
+    """
+    try:
+        fd = os.open("/etc/passwd", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return "/"
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_PASSWD:
+            return "/"
+        data = os.read(fd, _LARGEST_PASSWD)
+    except OSError:
+        return "/"
+    finally:
+        os.close(fd)
+    for line in data.decode("utf-8", "surrogateescape").splitlines():
+        fields = line.split(":")
+        if len(fields) == 7 and fields[2] == str(uid) and fields[5].startswith("/"):
+            return fields[5]
+    return "/"
 
 
 def exec_error(program: str, paths: tuple[str, ...], number: int, step: int) -> ExecError:
@@ -141,9 +176,12 @@ def exec_error(program: str, paths: tuple[str, ...], number: int, step: int) -> 
     return ExecError(f"{program}: {text}", hint=hints.get(number, ""))
 
 
-def _enter_directory(path: str) -> None:
+def _enter_directory(path: str) -> bool:
+    """Change to a directory, making what is missing; return False where only its user may enter it."""
     try:
         os.chdir(path)
+    except PermissionError:
+        return False
     except FileNotFoundError:
         try:
             _make_directories(path)
@@ -152,6 +190,19 @@ def _enter_directory(path: str) -> None:
             raise _bad_directory(path, error) from error
     except OSError as error:
         raise _bad_directory(path, error) from error
+    _check_inside(path)
+    return True
+
+
+def _enter_as_user(path: str) -> None:
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise _bad_directory(path, error) from error
+    _check_inside(path)
+
+
+def _check_inside(path: str) -> None:
     # A directory outside the root, as /proc/self/fd/7 may be, has no name here (the way of CVE-2024-21626).
     if not os.getcwd().startswith("/"):
         raise SpecError("process.cwd", f"{path} lies outside the container's root")
@@ -170,6 +221,13 @@ def _make_directories(path: str) -> None:
                 pass
 
 
+_LABEL_HINTS = {
+    errno.ENOENT: "there is no such profile, or this host has no AppArmor",
+    errno.EINVAL: "this host has no SELinux, or its policy has no such label",
+    errno.EACCES: "the policy of this host does not let the runtime give this label",
+}
+
+
 def _label(process: ProcessPlan, procfs: int) -> None:
     for what, file, label in (
         ("process.apparmorProfile", "attr/apparmor/exec", process.apparmor and f"exec {process.apparmor}"),
@@ -184,7 +242,8 @@ def _label(process: ProcessPlan, procfs: int) -> None:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise SpecError(what, f"{label!r} cannot be set: {(error.strerror or '').lower()}") from error
+            hint = _LABEL_HINTS.get(error.errno or 0, "")
+            raise SpecError(what, f"{label!r} cannot be set: {(error.strerror or '').lower()}", hint=hint) from error
 
 
 def _change_ids(process: ProcessPlan) -> None:

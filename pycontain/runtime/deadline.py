@@ -41,3 +41,8 @@ class Deadline:
 def timeout_note(timeout_s: float) -> str:
     """Return what is said of a container that ``--timeout`` has ended."""
     return f"timeout: killed after {timeout_s:g} s"
+
+
+def timeout_error(timeout_s: float) -> str:
+    """Return why such a container has ended, as the monitor writes it into the state."""
+    return f"ran longer than --timeout {timeout_s:g}"

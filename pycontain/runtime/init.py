@@ -24,6 +24,7 @@ from pycontain.plan.ops import Attach
 from pycontain.runtime import credentials, entry, held, hooks, seal
 from pycontain.runtime.channel import MAPPED, READY, START, TREES, Channel
 from pycontain.runtime.inside import APPLIERS, Inside, make_fresh, preload
+from pycontain.runtime.scheduling import bind_cpus, schedule
 from pycontain.runtime.trees import Trees, guarded_null, is_null
 
 TYPE_CHECKING = False
@@ -178,6 +179,7 @@ def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], 
     for fd in join_fds:
         os.write(fd, b"0")
         os.close(fd)
+    bind_cpus(plan.process.scheduling.cpus, "cpus")
     _unshare(plan.namespaces.late & CLONE_NEWCGROUP)
     _sys.mount(None, "/", None, MS_REC | MS_PRIVATE, None)
     inside = Inside(plan, channel)
@@ -200,6 +202,8 @@ def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], 
         if plan.host_inside:
             stdio.give(plan.process.uid, plan.process.gid)
         stdio.install()
+    if plan.host_inside:
+        schedule(0, plan.process.scheduling)
     credentials.become(plan.process, inside.procfs if plan.process.apparmor or plan.process.selinux else None)
 
 

@@ -33,6 +33,7 @@ from pycontain.plan.ops import (
     Console,
     JoinKeyring,
     LoopbackUp,
+    MakeDirectory,
     MaskPaths,
     NewFilesystem,
     PivotRoot,
@@ -137,7 +138,11 @@ def _set_domainname(_inside: Inside, op: SetDomainname) -> None:
 
 @_applies(JoinKeyring)
 def _join_keyring(_inside: Inside, op: JoinKeyring) -> None:
-    _sys.keyctl_join_session(op.name)
+    try:
+        _sys.keyctl_join_session(op.name)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:  # a kernel without keys has no keyring to leave
+            raise
 
 
 @_applies(AttachRoot)
@@ -306,6 +311,15 @@ def _sysctl(inside: Inside, op: Sysctl) -> None:
             errno=error.errno or 0,
             hint=_SYSCTL_HINTS.get(error.errno or 0, ""),
         ) from error
+
+
+@_applies(MakeDirectory)
+def _make_directory(inside: Inside, op: MakeDirectory) -> None:
+    path = os.path.normpath(op.path)
+    try:
+        os.close(rootpath.make_directory(inside.root, path))
+    except OSError as error:
+        raise SpecError(op.spec_path, f"{op.path}: {(error.strerror or '').lower()}") from error
 
 
 @_applies(AwaitHooks)

@@ -16,10 +16,11 @@ from pycontain.kernel import _sys
 from pycontain.kernel.constants import CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE, WEXITED
 from pycontain.plan.namespaces import CLONE_FLAGS, PROC_NAMES
 from pycontain.plan.ops import NewFilesystem
-from pycontain.runtime import credentials, entry, init, processes, seal
+from pycontain.runtime import credentials, entry, init, probe, processes, seal
 from pycontain.runtime.channel import READY, START, TERMINAL, Channel, Sequence
-from pycontain.runtime.create import SOCK_SEQPACKET, Created, adjust_oom_score, limit
+from pycontain.runtime.create import SOCK_SEQPACKET, Created, abandon, adjust_oom_score, limit
 from pycontain.runtime.inside import open_terminal
+from pycontain.runtime.scheduling import bind_cpus, schedule
 from pycontain.runtime.trees import new_filesystem
 
 TYPE_CHECKING = False
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 class Joiner:
     """Starts one process in the container whose init is ``pidfd`` (of ``pid``).
 
-    ``cgroup`` is the container's, None where it has none; ``keyring`` is the name of its session keyring.
+    ``cgroup`` is the container's, None where it has none; ``keyring`` is the name of its session keyring, "" where it
+    has none of its own.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class Joiner:
         self.stdio = stdio
         self.cgroup = cgroup
         self.keyring = keyring
+        # whether the maker can schedule the process better than the process itself
+        self._rights = False
 
     def create(self) -> Created:
         """Return the process, ready to be started by ``create.start``.
@@ -54,6 +58,7 @@ class Joiner:
             PycontainError: what failed; the process is dead then.
         """
         flags = _different_namespaces(self.pid)
+        self._rights = self.process.scheduling.by_maker and probe.is_privileged()
         ours, theirs = _sys.socketpair(SOCK_SEQPACKET)
         report_in, report_out = os.pipe()
         cgroup_fd = -1 if self.cgroup is None else self.cgroup.unified_fd_of(self.pid)
@@ -76,9 +81,16 @@ class Joiner:
             _sys.waitid_pidfd(pidfd, WEXITED)
             os.close(pidfd)
         created = Created(inner, processes.start_time(inner) or 0, _sys.pidfd_open(inner, 0), channel, -1)
-        if self.process.terminal:
-            created.terminal = channel.receive(TERMINAL)[1][0]
-        channel.receive(READY)
+        channel.watched = inner
+        try:
+            if self.process.terminal:
+                created.terminal = channel.receive(TERMINAL)[1][0]
+            channel.receive(READY)
+            if self._rights:
+                schedule(inner, self.process.scheduling)
+        except BaseException:
+            abandon(created)
+            raise
         return created
 
     def _sequence(self) -> Sequence:
@@ -94,6 +106,7 @@ class Joiner:
             for fd in join_fds:
                 os.write(fd, b"0")
                 os.close(fd)
+            bind_cpus(self.process.scheduling.cpus, "process.execCPUAffinity.final")
             seal.preload()
             seal.seal()
             _sys.setns(self.pidfd, flags)
@@ -127,13 +140,16 @@ class Joiner:
     def _become(self, channel: Channel) -> int:
         """Take on keyring, labels, user and capabilities of the container; return its terminal's side or -1."""
         process, slave = self.process, -1
-        _sys.keyctl_join_session(self.keyring)
+        if self.keyring:
+            _sys.keyctl_join_session(self.keyring)
         if process.terminal:
             root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             master, slave = open_terminal(root, process.uid)
             channel.send(TERMINAL, (), (master,))
             os.close(master)
             os.close(root)
+        if not self._rights:
+            schedule(0, process.scheduling)
         labelled = process.apparmor or process.selinux
         procfs = new_filesystem(NewFilesystem("", "proc", "proc")) if labelled else -1
         credentials.become(process, procfs if labelled else None)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import select
 
-from pycontain.errors import WrongState
+from pycontain.errors import StageError, WrongState
 from pycontain.kernel import _sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_LOOK_EVERY_MS = 250
+_STOPPED_MS = 5000
 
 
 def start_time(pid: int) -> int | None:
@@ -18,12 +21,8 @@ def start_time(pid: int) -> int | None:
 
     Source: proc_pid_stat(5) fields 3 and 22; the command name in parentheses may hold anything.
     """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    if fields[0] in (b"Z", b"X"):
+    fields = _stat(pid)
+    if not fields or fields[0] in (b"Z", b"X"):
         return None
     return int(fields[19])
 
@@ -45,6 +44,47 @@ def open_pidfd(pid: int, started: int) -> int | None:
         os.close(pidfd)
         return None
     return pidfd
+
+
+def await_answer(fd: int, pid: int) -> None:
+    """Wait until ``fd`` can be read: the answer of process ``pid``, which somebody inside may stop or trace.
+
+    Raises:
+        StageError: it has been stopped for 5 s on end.
+    """
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    looks = 0
+    while not poll.poll(_LOOK_EVERY_MS):
+        looks = looks + 1 if is_stopped(pid) else 0
+        if looks * _LOOK_EVERY_MS >= _STOPPED_MS:
+            raise StageError(
+                "the process was stopped before its program began, by a signal or a tracer inside",
+                hint="pycontain top shows what runs in the container",
+            )
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process is stopped, by a signal or by its tracer."""
+    return _stat(pid)[:1] in ([b"T"], [b"t"])
+
+
+def exit_of_zombie(pid: int) -> int | None:
+    """Return the wait status of a process that ended and that its tracer does not let its parent wait for.
+
+    None where there is no such zombie. Source: proc_pid_stat(5) field 52
+    """
+    fields = _stat(pid)
+    return int(fields[49]) if fields[:1] == [b"Z"] else None
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return the fields of a process from the third, its state, on; none when it has gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 class Peers:

@@ -314,16 +314,23 @@ def _overlay(trees: Trees, op: Overlay) -> None:
         lowers.append(trees.empty_lower())
     options = [("lowerdir", ":".join(lowers))]
     upper, work = _layers_in_memory(trees, op) if op.memory_bytes else (op.upper, op.work)
-    if upper:
+    layers = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in (upper, work) if path]
+    if layers:
+        # by descriptor: the container reads these options in its mountinfo, and the paths are none of its business
+        upper, work = (f"/proc/self/fd/{fd}" for fd in layers)
         # What a layer holds is lost with the state at the next boot: nothing is gained by syncing it.
         options += [("upperdir", upper), ("workdir", work), ("volatile", ""), ("index", "off")]
     if op.userxattr:
         options.append(("userxattr", ""))
-    if not op.public_only:
-        trees.fds[op.name] = _new("overlay", "pycontain", tuple(options))
-        return
-    with _Nobody():
-        trees.fds[op.name] = _new("overlay", "pycontain", tuple(options), MOUNT_ATTR_RDONLY)
+    try:
+        if not op.public_only:
+            trees.fds[op.name] = _new("overlay", "pycontain", tuple(options))
+            return
+        with _Nobody():
+            trees.fds[op.name] = _new("overlay", "pycontain", tuple(options), MOUNT_ATTR_RDONLY)
+    finally:
+        for fd in layers:
+            os.close(fd)
 
 
 def _layers_in_memory(trees: Trees, op: Overlay) -> tuple[str, str]:

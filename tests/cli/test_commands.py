@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from harness.cli import Cli, describe
+from harness.probe import requires
 
 from pycontain.cli.commands import COMMANDS
 from pycontain.cli.group import group
 from pycontain.cli.verbs import find
+from pycontain.engine import listing
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -140,8 +142,12 @@ def test_volumes(pycontain: Cli, busybox: Path) -> None:
 
 
 def test_questions_need_a_terminal_or_force(pycontain: Cli) -> None:
-    assert "--force" in pycontain.fails("prune")
-    assert pycontain.run("volume", "prune").returncode != 0
+    for words in (["prune"], ["volume", "prune"]):
+        message = pycontain.fails(*words)
+        assert message.splitlines()[0].endswith(
+            f"pycontain: {' '.join(words)}: standard input is no terminal to ask on"
+        )
+        assert "hint: say yes beforehand: --force" in message
     assert "reclaimed" in pycontain.ok("prune", "-f")
 
 
@@ -183,3 +189,133 @@ def test_two_starts_at_once_do_not_mix_their_output(pycontain: Cli, busybox: Pat
     for thread in threads:
         thread.join()
     assert sorted(results) == ["0\n", "1\n", "2\n", "3\n"]
+
+
+@pytest.mark.parametrize("words", [["explain"], ["run", "--explain"], ["create", "--explain"]], ids=" ".join)
+def test_explain_as_json(pycontain: Cli, busybox: Path, words: list[str]) -> None:
+    """One document: the steps of the text with their arguments, limits, namespaces and the mapping of users."""
+    options = ["--name", "planned", "--pids-limit", "9", "-v", "/tmp:/host:ro", "--uts", "host"]
+    out = pycontain.ok(*words, "--format", "json", *options, str(busybox), "echo", "ä\udcff")
+    found = json.loads(out)
+    text = pycontain.ok(*words, *options, str(busybox), "echo", "ä\udcff")
+    assert [step["what"].split("/containers/")[0] for step in found["steps"]]
+    assert len(found["steps"]) == sum(line.startswith(" ") for line in text.splitlines())
+    assert all(step.keys() == {"stage", "op", "what", "spec_path", "arguments"} for step in found["steps"])
+    assert found["name"] == "planned"
+    assert found["limits"]["pids"] == {"limit": 9}
+    assert "uts" in found["namespaces"]["host"]
+    assert "pid" in found["namespaces"]["new"]
+    assert found["user_mapping"]["uid_map"][0]["container_id"] == 0
+    (bind,) = [step for step in found["steps"] if step["arguments"].get("source") == "/tmp"]
+    assert bind["op"] == "OpenTree"
+    assert bind["spec_path"].startswith("mounts[")
+    assert found["steps"][-1]["arguments"]["argv"] == ["echo", "ä\udcff"]
+    assert pycontain.containers() == []
+
+
+def test_the_form_of_a_plan_needs_a_plan(pycontain: Cli, busybox: Path) -> None:
+    assert "--format: is the form of --explain" in pycontain.fails("run", "--format", "json", busybox, "true")
+    assert "'xml'" in pycontain.fails("explain", "--format", "xml", busybox, "true")
+
+
+def test_prune_with_filters(pycontain: Cli, busybox: Path) -> None:
+    for name, *labels in (("blue", "team=blue"), ("red", "team=red"), ("kept", "team=red", "keep"), ("plain",)):
+        words = [word for label in labels for word in ("--label", label)]
+        pycontain.ok("run", "--name", name, *words, busybox, "true")
+
+    def left() -> set[str]:
+        return set(pycontain.ok("ps", "-a", "--format", "{{.Names}}").split())
+
+    pycontain.ok("prune", "-f", "--filter", "until=10m")
+    assert left() == {"blue", "red", "kept", "plain"}
+    pycontain.ok("prune", "-f", "--filter", "label=team=blue")
+    assert left() == {"red", "kept", "plain"}
+    pycontain.ok("prune", "-f", "--filter", "label=team", "--filter", "label!=keep", "--filter", "until=0s")
+    assert left() == {"kept", "plain"}
+    pycontain.ok("prune", "-f", "--filter", "until=2200-01-01T00:00:00Z")
+    assert left() == set()
+
+
+def test_prune_with_filters_leaves_leftovers(pycontain: Cli) -> None:
+    """What a killed command has left behind has neither labels nor a time."""
+    left = pycontain.root / "data" / "logs" / ("0" * 64)
+    left.mkdir(parents=True)
+    pycontain.ok("prune", "-f", "--filter", "label=x")
+    assert left.is_dir()
+    assert str(left) in pycontain.ok("prune", "-f")
+
+
+def test_volume_prune_with_filters(pycontain: Cli) -> None:
+    for name, label in (("one", "a=1"), ("two", "a=2"), ("three", "b")):
+        pycontain.ok("volume", "create", "--label", label, name)
+    assert pycontain.ok("volume", "prune", "-f", "--filter", "label=a=1").split() == []  # they have names
+    assert pycontain.ok("volume", "prune", "-af", "--filter", "label=a=1").split() == ["one"]
+    assert pycontain.ok("volume", "prune", "-af", "--filter", "label!=a").split() == ["three"]
+    assert pycontain.ok("volume", "ls", "-q").split() == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["prune", "-f", "--filter", "color=red"], "'color=red'"),
+        (["prune", "-f", "--filter", "label="], "'label='"),
+        (["prune", "-f", "--filter", "until=soon"], "'soon'"),
+        (["prune", "-f", "--filter", "until=1h", "--filter", "until=2h"], "until is given twice"),
+        (["volume", "prune", "-f", "--filter", "until=1h"], "'until=1h'"),
+    ],
+)
+def test_wrong_filters_of_prune(pycontain: Cli, words: list[str], named: str) -> None:
+    assert named in pycontain.fails(*words)
+
+
+def test_every_failure_has_the_command_before_it(pycontain: Cli) -> None:
+    for words in (["rm", "a1", "b1"], ["stop", "a1", "b1"], ["volume", "rm", "a1", "b1"], ["inspect", "a1", "b1"]):
+        lines = pycontain.fails(*words).splitlines()
+        command = " ".join(words[:-2])
+        complaints = [line for line in lines if line.startswith("pycontain")]
+        assert [line.startswith(f"pycontain: {command}: no such ") for line in complaints] == [True, True], lines
+        assert ["'a1'" in complaints[0], "'b1'" in complaints[1]] == [True, True]
+
+
+def test_ports_are_refused_with_the_reason(pycontain: Cli, busybox: Path) -> None:
+    for words in (["-p", "80:80"], ["-p80:80"], ["--publish", "80"], ["--publish=80"], ["-P"], ["--expose", "80"]):
+        message = pycontain.fails("run", "--rm", *words, busybox, "true")
+        assert "no such option yet" in message
+        assert "hint: ports are published on bridge networks, which come later; --network host" in message
+
+
+def test_the_help_of_ps_lists_every_filter(pycontain: Cli) -> None:
+    text = " ".join(pycontain.ok("ps", "--help").split())
+    page = (Path(__file__).parents[2] / "man" / "source" / "pycontain-ps.1.md").read_text()
+    for key in listing._TESTS:
+        assert key in text, key
+        assert f"`{key}=" in page, key
+
+
+def test_doctor_tells_each_cure_once(pycontain: Cli) -> None:
+    lines = pycontain.run("doctor").stdout.splitlines()
+    cures = [line for line in lines if line.startswith("      mend: ") and "mend: as for" not in line]
+    assert len(cures) == len(set(cures))
+
+
+@requires("cap:SYS_ADMIN")
+def test_doctor_on_an_overlay(pycontain: Cli, busybox: Path, tmp_path: Path) -> None:
+    """Layers are kept in memory there: a gap, not the end of everything, and a run agrees."""
+    for name in ("lower", "upper", "work", "merged"):
+        (tmp_path / name).mkdir()
+    nested = Cli(tmp_path / "merged" / "root")
+    mount = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    script = f'mount -t overlay -o {mount} overlay {tmp_path}/merged && exec "$@"'
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        argv = ["unshare", "-m", "sh", "-c", script, "sh", *nested.argv(*words)]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+    done = run("doctor", "--format", "json")
+    (found,) = [one for one in json.loads(done.stdout) if one["name"] == "overlay"]
+    assert found["status"] == "gap", describe(done)
+    assert "changes are kept in memory" in found["text"]
+    assert "--root" in found["fix"]
+    done = run("run", "--rm", str(busybox), "sh", "-c", "echo x > /file && cat /file")
+    assert (done.returncode, done.stdout) == (0, "x\n"), describe(done)
+    assert "changes are kept in memory" in done.stderr

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from harness.cli import Cli
+from harness.probe import requires
 
 LOOP = "while :; do sleep 0.05; done"
 STOPS = f"trap 'echo bye; exit 3' TERM; echo ready; {LOOP}"
@@ -327,3 +328,38 @@ def test_the_session_that_started_it_may_end(pycontain: Cli, busybox: Path) -> N
     status = Path(f"/proc/{monitor_of(pycontain)}/stat").read_text().rpartition(")")[2].split()
     assert status[3] == str(monitor_of(pycontain)), "the monitor leads a session of its own"
     assert state(pycontain)["Running"]
+
+
+@requires("program:ps")
+def test_top_with_options_of_ps(pycontain: Cli, busybox: Path) -> None:
+    """The columns are those that ps was asked for, the rows the container's alone."""
+    pycontain.ok("run", "-d", "--name", "busy", busybox, "--", "sh", "-c", "sleep 321 & exec sleep 654")
+    rows = eventually(lambda: (found := pycontain.ok("top", "busy", "-eo", "pid,args").splitlines())[2:] and found)
+    assert rows[0].split() == ["PID", "COMMAND"]
+    assert sorted(row.split(None, 1)[1] for row in rows[1:]) == ["sleep 321", "sleep 654"]
+    aux = pycontain.ok("top", "busy", "aux").splitlines()
+    assert aux[0].split()[:2] == ["USER", "PID"]
+    assert len(aux) == 3
+    found = [
+        json.loads(line)
+        for line in pycontain.ok("top", "--format", "json", "busy", "-e", "-o", "pid,comm").splitlines()
+    ]
+    assert [one["COMMAND"] for one in found] == ["sleep", "sleep"]
+    assert pycontain.ok("top", "busy").split()[:8] == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+
+
+@requires("program:ps")
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["-eo", "comm"], "couldn't find PID field in ps output"),
+        (["-eo", "pid=,comm"], "the title of column PID"),
+        (["-eo", "comm=PID"], "the title of column PID"),
+        (["-o", "nosuch"], "nosuch"),
+    ],
+)
+def test_top_refuses_what_cannot_be_filtered(pycontain: Cli, busybox: Path, words: list[str], named: str) -> None:
+    pycontain.ok("run", "-d", "--name", "busy", busybox, "--", "sleep", "600")
+    message = pycontain.fails("top", "busy", *words)
+    assert named in message
+    assert message.count("\n") == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -12,6 +13,13 @@ from pathlib import Path
 import pytest
 from harness.cli import Cli, describe
 from harness.probe import requires
+
+from pycontain.errors import HostError
+from pycontain.kernel import _sys
+from pycontain.plan.capabilities import NUMBERS
+from pycontain.plan.process import compile_process
+from pycontain.runtime.create import adjust_oom_score
+from pycontain.spec.process import Process
 
 pytestmark = [pytest.mark.runtime, requires("root")]
 
@@ -284,6 +292,44 @@ def test_oom_score(pycontain: Cli, busybox: Path) -> None:
     assert inside(pycontain, busybox, "cat /proc/self/oom_score_adj", "--oom-score-adj", "567") == "567\n"
 
 
+SCORES = [(None, "500", "0"), (None, "0", "0"), ("300", "500", "300"), ("700", "500", "700")]
+
+
+@pytest.mark.parametrize(("option", "caller", "score"), SCORES)
+def test_oom_score_is_not_the_caller_s(
+    pycontain: Cli, busybox: Path, option: str | None, caller: str, score: str
+) -> None:
+    options = [] if option is None else ["--oom-score-adj", option]
+    read = "cat /proc/self/oom_score_adj"
+    words = pycontain.argv("run", "--name", "it", "-d", *options, busybox, "--", "/bin/sh", "-c", f"{read}; sleep 99")
+    script = (
+        f'echo {caller} >/proc/self/oom_score_adj; "$@" >/dev/null; {shlex.join(pycontain.argv("exec", "it"))} {read}'
+    )
+    done = subprocess.run(["sh", "-c", script, "sh", *words], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"{score}\n", done.stderr
+    assert pycontain.ok("logs", "it") == f"{score}\n"
+
+
+@pytest.mark.parametrize("tried", [True, False])
+def test_an_oom_score_that_cannot_be_lowered(tried: bool) -> None:
+    """Nobody asked for docker's 0: where the kernel refuses it the caller's stays. What was asked for is an error."""
+    process = compile_process(Process(cwd="/", args=("x",), oom_score_adj=None if tried else -5), last_capability=40,
+                              seccomp=None, oom_score=-5)  # fmt: skip
+    child = os.fork()
+    if child == 0:
+        _effective, permitted, inheritable = _sys.capget()
+        left = permitted & ~(1 << NUMBERS["CAP_SYS_RESOURCE"])
+        _sys.capset(left, left, inheritable)
+        try:
+            adjust_oom_score("self", process)
+        except HostError:
+            os._exit(1)
+        except BaseException:
+            os._exit(2)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == (0 if tried else 1)
+
+
 def test_sysctls_are_the_container_s_own(pycontain: Cli, busybox: Path) -> None:
     before = Path("/proc/sys/net/ipv4/ip_forward").read_text(), Path("/proc/sys/kernel/msgmax").read_text()
     wanted = "0" if before[0].strip() == "1" else "1"
@@ -345,7 +391,10 @@ def test_impossible_clock_is_refused(pycontain: Cli, busybox: Path) -> None:
 
 def test_timeout_kills(pycontain: Cli, busybox: Path) -> None:
     begun = time.monotonic()
-    assert pycontain.run("run", "--rm", "--timeout", "1", busybox, "--", "/bin/sleep", "60").returncode == 137
+    for words in ([], ["--sig-proxy=false"]):  # its parent is the command, or a monitor
+        done = pycontain.run("run", "--rm", *words, "--timeout", "1", busybox, "--", "/bin/sleep", "60")
+        assert done.returncode == 137
+        assert done.stderr == "pycontain: timeout: killed after 1 s\n", describe(done)
     assert 0.9 < time.monotonic() - begun < 15
 
 

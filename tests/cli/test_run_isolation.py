@@ -237,6 +237,8 @@ def test_every_default_device_works(pycontain: Cli, busybox: Path, user: str) ->
 @pytest.fixture
 def nodes(tmp_path: Path) -> Path:
     """Return a directory with device nodes that everybody may open: of the kernel's log, and /dev/zero's."""
+    if os.statvfs(tmp_path).f_flag & os.ST_NODEV:
+        pytest.skip(f"{tmp_path} is mounted nodev")
     for name, number in (("kmsg", os.makedev(1, 11)), ("zero", os.makedev(1, 5))):
         os.mknod(tmp_path / name, stat.S_IFCHR | 0o666, number)
         (tmp_path / name).chmod(0o666)

@@ -228,3 +228,38 @@ def test_volume_in_the_host_s_root(pycontain: Cli, volume: Path) -> None:
 
 def test_own_mount_in_place_of_ours(pycontain: Cli, busybox: Path, volume: Path) -> None:
     assert inside(pycontain, busybox, "cat /etc/hosts", "-v", f"{volume}/root:/etc/hosts") == "root\n"
+
+
+EFFECTIVE = 'int printf(const char *, ...); unsigned geteuid(void); int main(void) { printf("%u\\n", geteuid()); }'
+
+
+@requires("program:gcc")
+@pytest.mark.parametrize(
+    ("options", "flags", "uid"),
+    [
+        ([], "", "1000"),
+        (["--security-opt", "no-new-privileges=false"], "", "0"),
+        (["--security-opt", "no-new-privileges=false"], ":nosuid", "1000"),
+    ],
+    ids=["default", "new privileges", "nosuid"],
+)
+def test_setuid_program_in_a_volume(
+    pycontain: Cli, busybox: Path, tmp_path: Path, options: list[str], flags: str, uid: str
+) -> None:
+    (tmp_path / "effective.c").write_text(EFFECTIVE)
+    subprocess.run(["gcc", "-static", "-o", tmp_path / "effective", tmp_path / "effective.c"], check=True)
+    (tmp_path / "effective").chmod(0o4755)
+    words = ["run", "--rm", "-u", "1000", *options, "-v", f"{tmp_path}:/b{flags}", busybox, "--", "/b/effective"]
+    assert pycontain.ok(*words) == f"{uid}\n"
+
+
+def test_mountinfo_does_not_name_the_layers(pycontain: Cli, busybox: Path, tmp_path: Path) -> None:
+    def said(*options: str) -> str:
+        return pycontain.ok("run", "--rm", *options, busybox, "--", "/bin/cat", "/proc/self/mountinfo")
+
+    (overlay,) = (line for line in said().splitlines() if " - overlay " in line)
+    assert "upperdir=/proc/self/fd/" in overlay
+    for path in (pycontain.root, busybox):
+        assert str(path) not in overlay
+    # what the manual says it does name
+    assert str(tmp_path).rpartition("/")[2] in said("-v", f"{tmp_path}:/b")

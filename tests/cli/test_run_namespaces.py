@@ -233,3 +233,34 @@ def test_container_that_does_not_run(pycontain: Cli, busybox: Path) -> None:
     pycontain.ok("start", "-a", "waiting")
     message = pycontain.fails("run", "--rm", "--pid", "container:waiting", busybox, "--", "/bin/true")
     assert "waiting" in message
+
+
+@pytest.mark.parametrize("verb", ["start", "restart"])
+def test_joined_namespaces_are_joined_again(pycontain: Cli, busybox: Path, container: str, verb: str) -> None:
+    """A container of a group starts again in the namespaces that the other one has now."""
+    options = [word for option in FILES for word in (f"--{option}", f"container:{container}")]
+    pycontain.ok("run", "-d", "--name", "second", *options, busybox, "--", "/bin/sleep", "1000")
+    for change in ((), ("restart", "--timeout", "0", container)):
+        if change:
+            pycontain.ok(*change)  # its namespaces are new ones, and its process ids
+            pycontain.ok("exec", container, "sh", "-c", "echo fresh > /dev/shm/other")
+        if verb == "start":
+            pycontain.run("stop", "--timeout", "0", "second")
+        pycontain.ok(verb, *(("--timeout", "0") if verb == "restart" else ()), "second")
+        for name in (*FILES.values(), "user"):
+            assert namespace(pycontain, "second", name) == namespace(pycontain, container, name)
+    assert pycontain.ok("exec", "second", "cat", "/dev/shm/other") == "fresh\n"
+    pycontain.run("rm", "-f", "second")
+
+
+def test_what_is_joined_must_run(pycontain: Cli, busybox: Path, container: str) -> None:
+    """The other one is named, whatever became of it, and nothing changes."""
+    pycontain.ok("run", "--name", "second", "--ipc", f"container:{container}", busybox, "--", "/bin/true")
+    pycontain.ok("rename", container, "elsewhere")
+    pycontain.ok("stop", "--timeout", "0", "elsewhere")
+    message = pycontain.fails("start", "second")
+    assert "shares the ipc namespace of container elsewhere, which is not running" in message
+    assert "hint: start that: pycontain start elsewhere" in message
+    pycontain.ok("rm", "-f", "elsewhere")
+    assert "which has been removed" in pycontain.fails("start", "second")
+    pycontain.ok("rm", "second")

@@ -128,6 +128,7 @@ def test_detach_and_attach(window: Window, pycontain: Cli, busybox: Path) -> Non
     window.until("/ #")
     window.type("x=kept")
     window.press("C-p", "C-q")
+    window.until("read escape sequence", anywhere=True)
     window.until("<0>")
     time.sleep(0.2)
     assert window.modes() == before

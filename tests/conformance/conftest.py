@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,3 +22,23 @@ def oci(busybox: Path) -> Iterator[Oci]:
         assert runtime.left() == []
     finally:
         images.remove(place)
+
+
+@pytest.fixture
+def scratch_root(busybox: Path) -> Iterator[Path]:
+    """Yield a copy of the root that a test may change, where device nodes can be made and used."""
+    place = images.memory_directory("oci-root-")
+    try:
+        shutil.copytree(busybox, place / "root", symlinks=True)
+        yield place / "root"
+    finally:
+        images.remove(place)
+
+
+@pytest.fixture
+def shared(oci: Oci) -> Path:
+    """Return a directory of the host with a file in it."""
+    directory = oci.place / "shared"
+    directory.mkdir()
+    (directory / "file").write_text("of the host\n")
+    return directory

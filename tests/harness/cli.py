@@ -92,8 +92,9 @@ class Cli:
 
     def remove_all(self) -> None:
         """Remove every container, then prune, as a person would clean up."""
-        for container in self.containers():
-            self.run("rm", "-f", container)
+        containers = self.containers()
+        if containers:
+            self.run("rm", "-f", *containers)
         if self.leftovers():
             self.run("prune", "-f")
 

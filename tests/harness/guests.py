@@ -1,17 +1,21 @@
 """Tests run again inside the guests: which, how, and what came of each.
 
 A test marked ``guest`` (or lying in ``tests/guest/inside``) runs a second time under another kernel. The guest boots
-once per session; the inner pytest writes one JSON line per phase of a test to a file that the host sees at once, so
-that results survive a guest that hangs.
+once per session, at its begin, and runs beside the tests of the host; the inner pytest writes one JSON line per phase
+of a test to a file that the host sees at once, so that results survive a guest that hangs.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +23,17 @@ import pytest
 
 from harness.images import REPOSITORY
 
-#: Seconds that a guest may take, boot and all; QEMU without KVM is about ten times slower than the host.
-TIME_LIMITS_S = {"uml": 600, "qemu": 1500}
+#: Seconds that a guest may take, boot and all, beside the rest of the suite; QEMU without KVM is about ten times slower
+#: than the host.
+TIME_LIMITS_S = {"uml": 1200, "qemu": 1800}
 
 NAMES = tuple(TIME_LIMITS_S)
+
+#: What each guest needs of the host, as :mod:`harness.probe` names it.
+NEEDS = {
+    "uml": ("root", "program:linux.uml", "program:busybox"),
+    "qemu": ("root", "program:qemu-system-x86_64", "program:busybox"),
+}
 
 
 class GuestReport:
@@ -46,7 +57,8 @@ class GuestReport:
             file.write(json.dumps(line) + "\n")
 
 
-def selection(guest: str) -> list[str]:
+@functools.cache
+def selection(guest: str) -> tuple[str, ...]:
     """Return the node ids of the tests that run inside ``guest``, as a collection there would find them.
 
     Raises:
@@ -57,7 +69,7 @@ def selection(guest: str) -> list[str]:
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     if done.returncode not in (0, 5):
         raise RuntimeError(f"collecting the tests of guest {guest} failed:\n{done.stdout}{done.stderr}")
-    return [line for line in done.stdout.splitlines() if "::" in line]
+    return tuple(line for line in done.stdout.splitlines() if "::" in line)
 
 
 def keep_marked(items: list[pytest.Item], guest: str) -> tuple[list[pytest.Item], list[pytest.Item]]:
@@ -71,25 +83,56 @@ def keep_marked(items: list[pytest.Item], guest: str) -> tuple[list[pytest.Item]
     return chosen, others
 
 
-def run(guest: str, tests: Iterable[str], directory: Path) -> dict[str, dict[str, Any]]:
-    """Boot ``guest``, run the files that hold ``tests``, and return ``{node id: result}``.
+class Guest:
+    """A guest that runs tests while others run here, at the lowest priority: it uses what they leave idle."""
 
-    A result has ``outcome`` (passed, failed, skipped), ``text`` and ``seconds``; a test that never reported is absent.
-    The key ``""`` holds the exit code and the guest's whole output.
-    """
-    environment = {**os.environ, "KEEP_DIR": str(directory), "GUEST_TIMEOUT": str(TIME_LIMITS_S[guest])}
-    files = sorted({test.partition("::")[0] for test in tests})
-    script = REPOSITORY / "tests" / "guest" / "run_in_guest.sh"
-    done = subprocess.run(
-        ["sh", str(script), guest, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *files],
-        cwd=REPOSITORY,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    return {**read(directory / "report"), "": {"code": done.returncode, "output": done.stdout + done.stderr}}
+    def __init__(self, name: str, tests: Iterable[str], directory: Path) -> None:
+        """Boot ``name`` and have it run ``tests``: files or node ids."""
+        self._directory = directory
+        self._output = directory / "output"
+        self._results: dict[str, dict[str, Any]] = {}
+        script = REPOSITORY / "tests" / "guest" / "run_in_guest.sh"
+        inner = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *sorted(tests)]
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                ["nice", "-n", "19", "sh", str(script), name, *inner],
+                cwd=REPOSITORY,
+                env={**os.environ, "KEEP_DIR": str(directory), "GUEST_TIMEOUT": str(TIME_LIMITS_S[name])},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        """Wait for the end and return ``{node id: result}``.
+
+        A result has ``outcome`` (passed, failed, skipped), ``text`` and ``seconds``; a test that never reported is
+        absent. The key ``""`` holds the exit code and the guest's whole output.
+        """
+        if not self._results:
+            code = self._process.wait()
+            output = self._output.read_text(errors="replace")
+            self._results = {**read(self._directory / "report"), "": {"code": code, "output": output}}
+        return self._results
+
+    def close(self) -> None:
+        """End it if it still runs: it was not waited for."""
+        while self._process.poll() is None:
+            for pid in _session(self._process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+            time.sleep(0.1)
+
+
+def _session(leader: int) -> list[int]:
+    """Return the processes of a session."""
+    found = []
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with suppress(ProcessLookupError):
+            if os.getsid(pid) == leader:
+                found.append(pid)
+    return found
 
 
 def read(report: Path) -> dict[str, dict[str, Any]]:

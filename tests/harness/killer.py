@@ -3,7 +3,7 @@
 Every process that the program makes is traced with ptrace(2) until the kill; then all are let go, and this program
 waits for the first one. Stops are counted over the whole tree, one when a call of CALLS (comma-separated names, or
 ``all``) is entered and one when it is left. AT is the number of the stop at which the process in it gets SIGKILL; with
-0 nobody is killed. As NUMBER:SECONDS the others stay stopped for that long after the kill. On standard error, the last
+0 nobody is killed. As NUMBER:SECONDS the others are held for that long after the kill. On standard error, the last
 line is a JSON object with ``stops`` (names with > entering and < leaving, in their order), ``killed`` (the pid, or 0),
 ``program`` and ``code`` (the first process's exit code, negative a signal).
 

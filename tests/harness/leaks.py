@@ -39,7 +39,7 @@ def take() -> Picture:
         "mount": _mounts(),
         "cgroup": _cgroups(),
         "process": {key: text for key, text, ours in processes if ours},
-        "namespace": dict(_namespaces()),
+        "namespace": _namespaces(),
         "link": {name: name for name in _entries("/sys/class/net")},
         "loop device": dict(_loops()),
         "file": {path: path for path in _files(RUN_DIRECTORY)},
@@ -136,11 +136,25 @@ def _cgroups() -> dict[str, str]:
     """Return the path below a hierarchy's mount -> the same with the hierarchies that have it."""
     found: dict[str, list[str]] = {}
     for mount in _cgroup_mounts():
-        for directory, _, _ in os.walk(mount):
+        for directory in _directories(mount):
             below = directory[len(mount) :]
             if "pycontain" in below and not below.endswith(SHARED_CGROUPS):
                 found.setdefault(below, []).append(mount.rpartition("/")[2])
     return {below: f"{below} in {' '.join(names)}" for below, names in found.items()}
+
+
+def _directories(top: str) -> Iterator[str]:
+    """Yield a cgroup and those below it; their many files are not looked at where there are no more of them."""
+    yield top
+    try:
+        if os.stat(top).st_nlink > 2:
+            below = [entry.path for entry in os.scandir(top) if entry.is_dir(follow_symlinks=False)]
+        else:
+            return
+    except FileNotFoundError:
+        return  # removed meanwhile
+    for directory in below:
+        yield from _directories(directory)
 
 
 def _cgroup_mounts() -> Iterator[str]:
@@ -148,6 +162,14 @@ def _cgroup_mounts() -> Iterator[str]:
         left, _, right = line.partition(" - ")
         if right.startswith("cgroup"):
             yield left.split()[4]
+
+
+def _read(path: str) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 1 << 16).decode(errors="replace")
+    finally:
+        os.close(descriptor)
 
 
 def _pids() -> list[str]:
@@ -159,9 +181,9 @@ def _processes() -> Iterator[tuple[str, str, bool]]:
     me = os.getpid()
     for pid in _pids():
         try:
-            stat = Path("/proc", pid, "stat").read_text()
-            cgroup = Path("/proc", pid, "cgroup").read_text()
-            command = Path("/proc", pid, "cmdline").read_bytes().decode(errors="replace").split("\0")
+            stat = _read(f"/proc/{pid}/stat")
+            cgroup = _read(f"/proc/{pid}/cgroup")
+            command = _read(f"/proc/{pid}/cmdline").split("\0")
         except OSError:
             continue  # gone meanwhile
         comm = stat[stat.index("(") + 1 : stat.rindex(")")]
@@ -187,16 +209,22 @@ def _is_program(comm: str, command: list[str]) -> bool:
     )
 
 
-def _namespaces() -> Iterator[tuple[str, str]]:
+def _namespaces() -> dict[str, str]:
+    holders: dict[str, str] = {}
+    names = os.listdir("/proc/self/ns")
     for pid in _pids():
         try:
-            comm = Path("/proc", pid, "comm").read_text().strip()
-            cgroup = _last(Path("/proc", pid, "cgroup").read_text())
-            for name in os.listdir(f"/proc/{pid}/ns"):
-                inode = os.readlink(f"/proc/{pid}/ns/{name}")
-                yield inode, f"{inode} held by pid {pid} ({comm}) {cgroup}"
+            holders.update((os.readlink(f"/proc/{pid}/ns/{name}"), pid) for name in names)
         except OSError:
             continue  # gone meanwhile, or not ours to look at
+    found = {}
+    for inode, pid in holders.items():
+        try:
+            comm, cgroup = _read(f"/proc/{pid}/comm").strip(), _last(_read(f"/proc/{pid}/cgroup"))
+        except OSError:
+            continue
+        found[inode] = f"{inode} held by pid {pid} ({comm}) {cgroup}"
+    return found
 
 
 def _loops() -> Iterator[tuple[str, str]]:

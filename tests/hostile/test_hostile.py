@@ -65,6 +65,7 @@ def test_a_writable_root_can_show_a_hit(pycontain: Cli, root: Path) -> None:
     assert hostile_roots.hits(root) == ["json"]
 
 
+@pytest.mark.guest("uml")
 @pytest.mark.parametrize("name", ["/dev", "/proc", "/sys", "/etc", "/run", "/tmp", "/dev/shm", "/sys/fs/cgroup"])
 @pytest.mark.parametrize("relative", [False, True], ids=["absolute", "relative"])
 def test_link_at_a_directory_leads_nowhere(
@@ -107,6 +108,7 @@ def test_link_at_a_volume_target_leads_nowhere(pycontain: Cli, root: Path, tmp_p
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.guest("uml")
 @pytest.mark.parametrize(
     "options",
     [[], ["-t"], ["--userns", "host"], ["--read-only"], ["--privileged"], ["--security-opt", "seccomp=unconfined"]],

@@ -72,7 +72,9 @@ def plan_of(words: str, host: Host) -> Plan:
         cgroup_trees=host.cgroup_trees,
     )
     seccomp = None if prepared.seccomp == "unconfined" else FILTER
-    return compile_plan(prepared.spec, prepared.root, facts, seccomp=seccomp, keyring="_ses", preserve_fds=0)
+    return compile_plan(
+        prepared.spec, prepared.root, facts, seccomp=seccomp, keyring="_ses", preserve_fds=0, oom_score=0
+    )
 
 
 def options_of(words: str) -> RunOptions:

@@ -10,6 +10,7 @@ from harness.examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pycontain.engine.resources import device_rules
 from pycontain.errors import SpecError
 from pycontain.plan.device_filter import (
     DEFAULT_RULES,
@@ -201,6 +202,23 @@ def test_a_container_without_rules_has_the_default_devices_only() -> None:
     assert not run(program, "b", 8, 0, BITS["r"] | BITS["m"])
     assert not run(program, "c", 1, 1, BITS["r"])
     assert not run(program, "c", 5, 1, BITS["r"])
+
+
+def test_a_bundle_s_list_says_what_is_allowed() -> None:
+    """Whether or not it begins by denying everything, and without taking away what every container has."""
+    tun = DeviceRule(True, "c", 10, 200)
+    for rules in ((DENY_ALL, tun), (tun,), (tun, DeviceRule(False, "c", 1, 3))):
+        program = build(container_rules(rules))
+        assert run(program, "c", 10, 200, 6), rules
+        assert run(program, "c", 1, 3, 6), rules
+        assert not run(program, "b", 8, 0, 2), rules
+    assert run(build(container_rules((ALLOW_ALL, DeviceRule(False, "b", 8)))), "c", 10, 200, 6)
+
+
+def test_docker_s_list_needs_nothing_beside_it() -> None:
+    for privileged in (True, False):
+        rules = device_rules((), (), privileged=privileged)
+        assert container_rules(rules) == normalize(rules)
 
 
 def test_privileged_needs_no_program() -> None:

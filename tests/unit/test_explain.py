@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 from unit.golden_plans import AUTO, NO_USERNS, SINGLE, Host, plan_of
 
+from pycontain import lean_json
 from pycontain.plan import explain, ops
 from pycontain.plan.ops import OpenTree
 from pycontain.plan.plan import Plan
 from pycontain.spec.mount_options import parse_options
 
-KEYS = ("stage", "op", "what", "spec_path")
+KEYS = ("stage", "op", "what", "spec_path", "arguments")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,26 @@ def test_text_has_one_numbered_line_for_each_step(plan: Plan) -> None:
     for row, line in zip(rows, numbered, strict=True):
         assert row["what"] in line
         assert not row["spec_path"] or line.endswith(f"[{row['spec_path']}]")
+
+
+def test_the_document_is_json_and_says_what_the_text_says(plan: Plan) -> None:
+    document = json.loads(lean_json.dumps(explain.document(plan), surrogates=True))
+    assert [step["what"] for step in document["steps"]] == [row["what"] for row in explain.steps(plan)]
+    assert document["limits"]["memory"] == {"limit": 64 << 20, "swap": 128 << 20}
+    assert set(document["namespaces"]["new"]) == {"time", "mount", "cgroup", "uts", "ipc", "user", "pid", "network"}
+    assert document["namespaces"]["host"] == document["namespaces"]["joined"] == []
+    assert document["user_mapping"]["kind"] == "auto"
+    assert document["user_mapping"]["uid_map"][0].keys() == {"container_id", "host_id", "size"}
+    (step,) = [one for one in document["steps"] if one["op"] == "Sysctl"]
+    assert step["arguments"] == {"key": "net.ipv4.ip_forward", "value": "1"}
+    assert step["spec_path"] == "linux.sysctl.net.ipv4.ip_forward"
+
+
+def test_host_namespaces_are_named_in_the_document() -> None:
+    plan = plan_of("--uts host --network host --userns host /srv/busybox true", Host(userns=NO_USERNS))
+    document = explain.document(plan)
+    assert document["namespaces"]["host"] == ["time", "uts", "user", "network"]
+    assert document["user_mapping"] == {"kind": "host", "shifted_mounts": False, "uid_map": [], "gid_map": []}
 
 
 def test_what_was_asked_for_is_said(plan: Plan) -> None:

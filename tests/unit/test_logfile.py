@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -236,6 +239,75 @@ def test_following_under_rotation_loses_nothing(tmp_path: Path) -> None:
     got = [int(one.text) for one in logs.read(str(path), LogOptions(follow=True), over.is_set)]
     writer.join()
     assert got == list(range(count))
+
+
+class InTurn:
+    """A thread that does one step of its work whenever it is told to; ``pause`` is called between its steps."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        self._work = work
+        self.over = False
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        self._go.acquire()
+        self._work()
+        self.over = True
+        self._done.release()
+
+    def pause(self) -> None:
+        self._done.release()
+        self._go.acquire()
+
+    def step(self) -> None:
+        if not self.over:
+            self._go.release()
+            self._done.acquire()
+
+
+@pytest.mark.parametrize("every", [1, 4, 7])
+@pytest.mark.parametrize("follow", [True, False])
+def test_rotation_between_two_looks_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int, follow: bool
+) -> None:
+    """The writer renames one file at every so many-th look of the reader at a name."""
+    path = str(tmp_path / "container.log")
+    begun, count = 10, 20
+    file = LogFile(path, max_size=2 * len(line("10")), max_file=1000)
+    for number in range(begun):
+        file.write(line(f"{number}"))
+
+    def write() -> None:
+        for number in range(begun, count):
+            file.write(line(f"{number}"))
+
+    writer = InTurn(write)
+    rename, looks = os.rename, itertools.count(1)
+
+    def slow_rename(old: str, new: str) -> None:
+        writer.pause()
+        rename(old, new)
+
+    def look(function: Callable[[str], Any]) -> Callable[[str], Any]:
+        def looking(name: str) -> Any:
+            if not next(looks) % every:
+                writer.step()
+            return function(name)
+
+        return looking
+
+    monkeypatch.setattr("posix.rename", slow_rename)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    for name in ("_open", "_inode_of"):
+        monkeypatch.setattr(logs, name, look(getattr(logs, name)))
+    got = [int(one.text) for one in logs.read(path, LogOptions(follow=follow), lambda: writer.over)]
+    while not writer.over:
+        writer.step()
+    writer.thread.join()
+    assert got == list(range(len(got)))
+    assert len(got) == count if follow else len(got) >= begun
 
 
 def test_a_hanging_disk_holds_nothing_up(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import pytest
 
-from pycontain.engine import terminal
-from pycontain.engine.terminal import Flow, KeyFilter, RawTerminal, Signals, relay, relay_pipes, relay_terminal
 from pycontain.errors import UsageError
 from pycontain.kernel import _sys
+from pycontain.runtime import terminal
+from pycontain.runtime.terminal import Flow, KeyFilter, RawTerminal, Signals, relay, relay_pipes, relay_terminal
 
 KEYS = b"\x10\x11"
 

@@ -92,3 +92,25 @@ def test_apparmor_profile(on_disk: Cli, busybox: Path) -> None:
     else:
         assert done.stdout.splitlines() == ["none"]
     assert "AppArmor" not in done.stderr
+
+
+@pytest.mark.guest("qemu")
+@pytest.mark.parametrize("options", [[], ["--userns", "host"]], ids=["own users", "host's users"])
+@pytest.mark.parametrize("terminal", [[], ["-t"]], ids=["", "terminal"])
+def test_exec_is_under_the_same_apparmor_profile(
+    on_disk: Cli, busybox: Path, options: list[str], terminal: list[str]
+) -> None:
+    container = on_disk.ok("run", "-d", *options, busybox, "--", "/bin/sleep", "1000").strip()
+    assert on_disk.ok("inspect", "--format", "{{.AppArmorProfile}}", container) == "pycontain-default\n"
+    for process in ("self", "1"):
+        said = on_disk.ok("exec", *terminal, container, "/bin/cat", f"/proc/{process}/attr/apparmor/current")
+        assert said.strip() == "pycontain-default (enforce)", process
+
+
+@pytest.mark.guest("qemu")
+def test_exec_without_a_profile_where_the_container_has_none(on_disk: Cli, busybox: Path) -> None:
+    """Control: what the test above reads tells the difference."""
+    options = ["--security-opt", "apparmor=unconfined"]
+    container = on_disk.ok("run", "-d", *options, busybox, "--", "/bin/sleep", "1000").strip()
+    assert on_disk.ok("exec", container, "/bin/cat", "/proc/self/attr/apparmor/current") == "unconfined\n"
+    assert on_disk.ok("inspect", "--format", "{{.AppArmorProfile}}", container).strip() in ("", "unconfined")

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from pycontain.engine.options import ExecOptions
     from pycontain.plan.process import ProcessPlan
     from pycontain.runtime.create import Created
 
@@ -300,33 +299,36 @@ def relay_terminal(
         return relay(pidfd, (inward, outward), forward=forward, resized=resized, terminal=terminal)
 
 
-def attend(created: Created, process: ProcessPlan, options: ExecOptions) -> int:
-    """Start the process of an ``exec -t``, be its terminal, and return its exit code; 0 when the user detached.
+def attend(created: Created, process: ProcessPlan, *, interactive: bool, detach_keys: bytes = b"") -> int:
+    """Start a process, be its terminal, and return its exit code; 0 when the user detached.
 
     Raises:
-        UsageError: ``-i``, and standard input is not a terminal; the process has been killed then.
+        UsageError: ``interactive``, and standard input is not a terminal; the process has been killed then.
         ExecError: the command cannot be executed.
     """
     from pycontain.runtime import create
 
-    def forward(number: int) -> None:
-        try:
-            _sys.pidfd_send_signal(created.pidfd, number)
-        except ProcessLookupError:
-            pass
-
     try:
-        if options.interactive:
+        if interactive:
             require_terminal()
         create.start(created, process)
     except BaseException:
         create.abandon(created)
         raise
-    keys = options.detach_keys
-    interactive = options.interactive
-    if not relay_terminal(created.terminal, created.pidfd, interactive=interactive, detach_keys=keys, forward=forward):
+    if not be_terminal(created, interactive=interactive, detach_keys=detach_keys):
+        say_detached()
         return 0
     return create.wait(created)[0]
+
+
+def be_terminal(created: Created, *, interactive: bool, detach_keys: bytes = b"") -> bool:
+    """Be the terminal of a process that has been started, until it ends; return False when the user detached."""
+    from pycontain.runtime.forwarding import forwarder
+
+    forward = forwarder(created.pidfd)
+    return relay_terminal(
+        created.terminal, created.pidfd, interactive=interactive, detach_keys=detach_keys, forward=forward
+    )
 
 
 def relay_pipes(
@@ -350,6 +352,14 @@ def relay_pipes(
     relay(pidfd, tuple(flows), forward=forward, blocked=blocked, deadline=deadline)
     for flow in flows:
         flow.end()
+
+
+def say_detached() -> None:
+    """Tell that the keys to leave were read, in docker's words."""
+    try:
+        os.write(2, b"read escape sequence\n")
+    except OSError:
+        pass  # nobody is there to be told
 
 
 def require_terminal() -> None:

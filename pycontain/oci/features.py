@@ -1,0 +1,56 @@
+"""``features``: what configurations may ask of this runtime, as JSON. Source: features.md, features-linux.md"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pycontain
+from pycontain import lean_json
+from pycontain.oci import unsupported
+from pycontain.oci.invocation import Invocation
+from pycontain.oci.listing import write
+from pycontain.oci.words import Told
+from pycontain.spec import seccomp
+from pycontain.spec.linux import NAMESPACE_TYPES
+from pycontain.spec.mount_options import KNOWN_OPTIONS
+from pycontain.spec.process import CAPABILITIES
+from pycontain.spec.runtime import OCI_VERSION_MAX, OCI_VERSION_MIN
+
+HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+
+
+def features(_invocation: Invocation, _told: Told) -> int:
+    """Print the document."""
+    write(lean_json.dumps(document(), indent=2) + "\n")
+    return 0
+
+
+def document() -> dict[str, Any]:
+    """Return what is supported; fixed when the program is built, whatever the host can do."""
+    return {
+        "ociVersionMin": OCI_VERSION_MIN,
+        "ociVersionMax": OCI_VERSION_MAX,
+        "hooks": list(HOOKS),
+        "mountOptions": list(KNOWN_OPTIONS),
+        "linux": {
+            "namespaces": sorted(NAMESPACE_TYPES),
+            "capabilities": list(CAPABILITIES),
+            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "seccomp": {
+                "enabled": True,
+                "actions": [action for action in seccomp.ACTIONS if action not in unsupported.SECCOMP_ACTIONS],
+                "operators": list(seccomp.OPERATORS),
+                "archs": list(seccomp.ARCHITECTURES),
+                "knownFlags": list(seccomp.FLAGS),
+                "supportedFlags": list(seccomp.FLAGS),
+            },
+            "apparmor": {"enabled": True},
+            "selinux": {"enabled": True},
+            "intelRdt": {"enabled": False},
+            "memoryPolicy": {},
+            "mountExtensions": {"idmap": {"enabled": True}},
+            "netDevices": {"enabled": False},
+        },
+        "annotations": {"org.pycontain.version": pycontain.__version__},
+        "potentiallyUnsafeConfigAnnotations": [],
+    }

@@ -1,0 +1,105 @@
+"""``update``: change the limits of a container."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pycontain import lean_json
+from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
+from pycontain.cgroups.devices import DeviceFilter
+from pycontain.cgroups.update import update as update_cgroup
+from pycontain.errors import HostError, UsageError, WrongState
+from pycontain.oci.invocation import Invocation
+from pycontain.oci.store import CREATED, PAUSED, RUNNING
+from pycontain.oci.words import LIMITS, Told
+from pycontain.plan.device_filter import build, container_rules
+from pycontain.spec.decode import decode_resources
+from pycontain.spec.rules.validation import validate_resources
+
+#: option -> where its value stands in linux.resources
+_PLACES = {
+    "blkio-weight": ("blockIO", "weight"),
+    "cpu-period": ("cpu", "period"),
+    "cpu-quota": ("cpu", "quota"),
+    "cpu-burst": ("cpu", "burst"),
+    "cpu-share": ("cpu", "shares"),
+    "cpu-rt-period": ("cpu", "realtimePeriod"),
+    "cpu-rt-runtime": ("cpu", "realtimeRuntime"),
+    "cpu-idle": ("cpu", "idle"),
+    "cpuset-cpus": ("cpu", "cpus"),
+    "cpuset-mems": ("cpu", "mems"),
+    "memory": ("memory", "limit"),
+    "memory-reservation": ("memory", "reservation"),
+    "memory-swap": ("memory", "swap"),
+    "pids-limit": ("pids", "limit"),
+}
+_LISTS = ("cpuset-cpus", "cpuset-mems")
+_UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
+
+
+def update(invocation: Invocation, told: Told) -> int:
+    """Change the limits of a container; those that are not given stay.
+
+    Raises:
+        WrongState: it does not run.
+        HostError: a limit cannot be enforced; nothing has changed then.
+        SpecError: the document is wrong.
+    """
+    container = invocation.store.find(told.arguments[0])
+    container.lock()
+    state = container.load()
+    if container.status(state) not in (CREATED, RUNNING, PAUSED):
+        raise WrongState("container not running")
+    document, source = _document(told)
+    resources, ignored = decode_resources(document, source=source)
+    for line in (*ignored, *validate_resources(resources, source=source)):
+        invocation.log.warning(line)
+    devices = None
+    if resources.devices:
+        rules = container_rules(resources.devices)
+        devices = DeviceFilter(rules, build(rules))
+    with Cgroup(CgroupPaths(**state.cgroup)) as cgroup:
+        if not cgroup.paths.exists:
+            raise HostError("the container has no cgroup: it has no limits", requirement="cgroup")
+        update_cgroup(cgroup, resources, devices)
+    container.unlock()
+    return 0
+
+
+def _document(told: Told) -> tuple[object, str]:
+    """Return linux.resources as JSON, from a file or from options, and a name for it."""
+    file = told.text("resources")
+    if not file:
+        return _from_options(told), "options"
+    try:
+        fd = 0 if file == "-" else os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        with open(fd, "rb", closefd=file != "-") as stream:
+            return lean_json.loads(stream.read(lean_json.MAX_BYTES + 1), source=file), file
+    except OSError as error:
+        raise UsageError(f"--resources: {file}: {(error.strerror or '').lower()}") from error
+
+
+def _from_options(told: Told) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for name, _, unit in LIMITS:
+        text = told.text(name)
+        if text:
+            part, key = _PLACES[name]
+            value = text if name in _LISTS else _number(name, text, sized=unit == "BYTES")
+            document.setdefault(part, {})[key] = value
+    return document
+
+
+def _number(name: str, text: str, *, sized: bool) -> int:
+    """Return a number, of bytes also with a unit such as ``64M``; -1 is no limit."""
+    digits, factor = text.removeprefix("-"), 1
+    if sized:
+        digits = digits.upper()
+        bare = digits.rstrip("BKMGTPI")
+        unit = digits[len(bare) :].replace("IB", "").removesuffix("B") if digits != bare else ""
+        if unit in _UNITS:
+            digits, factor = bare, _UNITS[unit]
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
+        raise UsageError(f"--{name}: {text!r} is not a number")
+    return int(digits) * factor * (-1 if text.startswith("-") else 1)
