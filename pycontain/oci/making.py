@@ -134,9 +134,12 @@ class Making:
             container,
             self.bundle,
             self.invocation.store.root,
-            keyring=request.keyring,
-            preserve_fds=request.preserve_fds,
-            pivot=request.pivot,
+            assembly.Terms(
+                keyring=request.keyring,
+                preserve_fds=request.preserve_fds,
+                pivot=request.pivot,
+                systemd=self.invocation.systemd,
+            ),
         )
         for line in self.assembly.warnings:
             self.invocation.log.warning(line)
@@ -157,6 +160,8 @@ class Making:
                 terms=Terms(listener=listener, hooks=lambda made: self._run_hooks(made, view)),
             ).create()
         self.created = created
+        if self.assembly.scope is not None:
+            self.assembly.scope.leave()
         if listener >= 0:
             os.close(listener)
         if created.terminal >= 0 and request.console_socket:
