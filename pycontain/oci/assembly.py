@@ -174,7 +174,8 @@ def cgroup_trees(paths: CgroupPaths) -> tuple[tuple[str, str], ...]:
     """Return what the container sees below /sys/fs/cgroup: (name, host directory); name "" for pure v2."""
     if not paths.v1:
         return (("", paths.unified),) if paths.unified else ()
-    trees = list(paths.v1.items())
+    # as systemd and runc call the directories: a named hierarchy by its name alone
+    trees = [(name.removeprefix("name="), directory) for name, directory in paths.v1.items()]
     if paths.unified:
         trees.append(("unified", paths.unified))
     return tuple(trees)
