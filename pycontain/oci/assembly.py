@@ -251,7 +251,8 @@ def cgroup_trees(paths: CgroupPaths, *, namespaced: bool) -> tuple[tuple[str, st
     if not paths.v1:
         unified = None if namespaced or not paths.unified else host.probe_host().unified
         return (("", paths.unified if unified is None else unified.mountpoint),) if paths.unified else ()
-    trees = list(paths.v1.items())
+    # as systemd and runc call the directories: a named hierarchy by its name alone
+    trees = [(name.removeprefix("name="), directory) for name, directory in paths.v1.items()]
     if paths.unified:
         trees.append(("unified", paths.unified))
     return tuple(trees)
