@@ -155,7 +155,7 @@ class Making:
                 stdio=Stdio(0, 1, 2),
                 staging=staging,
                 tied=False,
-                forget=container.unlock,
+                forget=container.forget,
                 meanwhile=self._write_configuration,
                 terms=Terms(listener=listener, hooks=lambda made: self._run_hooks(made, view)),
             ).create()
