@@ -25,7 +25,7 @@ from pycontain.plan.scheduling import ALL_CPUS
 from pycontain.record import Record
 from pycontain.runtime import journal, probe, remove, seccomp_cache
 from pycontain.spec.ids import IDMapping
-from pycontain.spec.mount_options import MS_PRIVATE, MS_REC, MS_SHARED
+from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SHARED, parse_options
 from pycontain.spec.runtime import OCI_VERSION_MAX
 
 TYPE_CHECKING = False
@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 
     from pycontain.cgroups.setting import Setting
     from pycontain.oci.bundle import Bundle
+    from pycontain.oci.scope import Scope
     from pycontain.oci.store import Container
     from pycontain.plan.plan import Plan
+    from pycontain.runtime.journal import Journal
     from pycontain.spec.process import Process
     from pycontain.spec.runtime import Spec
 
@@ -49,57 +51,76 @@ class Assembly(Record):
     cgroup: Cgroup
     keyring: str
     warnings: tuple[str, ...] = ()
+    scope: Scope | None = None
 
 
-def assemble(
-    container: Container,
-    bundle: Bundle,
-    root: str,
-    *,
-    keyring: bool,
-    preserve_fds: int,
-    pivot: bool = True,
-    systemd: bool = False,
-) -> Assembly:
-    """Return the container of a bundle, ready for its processes; with ``systemd`` that makes its cgroup.
+class Terms(Record):
+    """What the command line says about how a container is made."""
+
+    keyring: bool = True
+    preserve_fds: int = 0
+    pivot: bool = True
+    systemd: bool = False
+
+
+def assemble(container: Container, bundle: Bundle, root: str, terms: Terms) -> Assembly:
+    """Return the container of a bundle, ready for its processes.
 
     Raises:
         PycontainError: what cannot be had; the caller undoes what was made.
     """
     spec = bundle.spec
-    if systemd:
-        from pycontain.oci import scope
+    scope = None
+    if terms.systemd:
+        from pycontain.oci.scope import start
 
-        paths, held = scope.start(container.journal, spec.linux.cgroups_path or "", container.id)
-        container.held = held
-        cgroup = Cgroup(paths)
-    else:
-        cgroup = Cgroup(place(spec, container.id, root))
+        scope = start(container, spec.linux.cgroups_path or "")
+    cgroup = Cgroup(place(spec, container.id, root) if scope is None else scope.paths)
     limits, devices = check_limits(cgroup, spec)
     cache = f"{root}/{CACHE}"
     if spec.linux.seccomp is not None:
         os.makedirs(cache, 0o700, exist_ok=True)
-    plan, name = compile_bundle(
-        bundle, container.id, cgroup, cache, keyring=keyring, preserve_fds=preserve_fds, pivot=pivot
-    )
+    plan, name = compile_bundle(bundle, container.id, cgroup, cache, terms)
     notifying.check(spec.linux.seccomp, plan.process.seccomp_flags)
-    if cgroup.paths.exists:
-        cgroup.create(lambda path: container.journal.intend(journal.CGROUP, path), limits)
-        cgroup.apply(limits, devices)
     assert spec.process is not None, "bundle.load has seen to it"
-    return Assembly(plan, cgroup, name, ungrantable(spec.process, available_capabilities(plan.userns)))
+    if cgroup.paths.exists:
+        cgroup.create(lambda path: _intend_cgroup(container.journal, path), limits)
+        cgroup.apply(limits, devices)
+        if owns_cgroup(spec, cgroup.paths):
+            cgroup.delegate(plan.userns.host_uid(spec.process.user.uid), -1)
+    warnings = ungrantable(spec.process, available_capabilities(plan.userns))
+    return Assembly(plan, cgroup, name, warnings, scope)
 
 
-def compile_bundle(
-    bundle: Bundle,
-    container_id: str,
-    cgroup: Cgroup,
-    cache: str,
-    *,
-    keyring: bool,
-    preserve_fds: int,
-    pivot: bool = True,
-) -> tuple[Plan, str]:
+def _intend_cgroup(journaling: Journal, path: str) -> None:
+    """Note a cgroup that is about to be made, after those above it that are made for it."""
+    missing = []
+    parent = os.path.dirname(path)
+    while not os.path.isdir(parent):
+        missing.append(parent)
+        parent = os.path.dirname(parent)
+    for parent in reversed(missing):
+        journaling.intend(journal.PARENT, parent)
+    journaling.intend(journal.CGROUP, path)
+
+
+def owns_cgroup(spec: Spec, paths: CgroupPaths) -> bool:
+    """Whether the container's user gets its cgroup: one of v2, mounted writable, at the root of a new namespace.
+
+    Source: config-linux.md#cgroup-ownership
+    """
+    namespace = spec.linux.namespace("cgroup")
+    if paths.v1 or not paths.unified or namespace is None or namespace.path is not None:
+        return False
+    return any(
+        mount.type in ("cgroup", "cgroup2")
+        and mount.destination.rstrip("/") == "/sys/fs/cgroup"
+        and not parse_options(mount.options, "").attr_set & MOUNT_ATTR_RDONLY
+        for mount in spec.mounts
+    )
+
+
+def compile_bundle(bundle: Bundle, container_id: str, cgroup: Cgroup, cache: str, terms: Terms) -> tuple[Plan, str]:
     """Return the plan of a bundle in a cgroup, and the name of its session keyring; nothing is made.
 
     Raises:
@@ -116,21 +137,21 @@ def compile_bundle(
         userns=users,
         last_capability=probe.last_capability(),
         capabilities=available_capabilities(users),
-        cgroup_trees=cgroup_trees(cgroup.paths),
+        cgroup_trees=cgroup_trees(cgroup.paths, namespaced=spec.linux.namespace("cgroup") is not None),
         idmap_mounts=True,
     )
     program, flags = None, 0
     if spec.linux.seccomp is not None:
         compiled = seccomp_cache.cached_filter(f"{cache}/seccomp", spec.linux.seccomp, facts.arch)
         program, flags = compiled.program, compiled.flags
-    name = f"_ses.{container_id[:64]}" if keyring else ""
+    name = f"_ses.{container_id[:64]}" if terms.keyring else ""
     root = RootSource(
         DIRECTORY,
         spec.root.path,
         writable=True,
         mounted_at=spec.root.path,
         propagation=root_propagation(spec),
-        pivot=pivot,
+        pivot=terms.pivot,
     )
     hooks = spec.hooks
     told = HookState(OCI_VERSION_MAX, container_id, bundle.directory, spec.annotations)
@@ -142,7 +163,7 @@ def compile_bundle(
         seccomp=program,
         seccomp_flags=flags,
         keyring=name,
-        preserve_fds=preserve_fds,
+        preserve_fds=terms.preserve_fds,
         hook_state=told if any_hooks else None,
     )
     scheduling = plan.process.scheduling.replace(cpus=ALL_CPUS)
@@ -218,7 +239,16 @@ def check_limits(cgroup: Cgroup, spec: Spec) -> tuple[tuple[Setting, ...], Devic
     resources = spec.linux.resources
     if not cgroup.paths.exists:
         if resources is not None and any(
-            (resources.memory, resources.cpu, resources.pids, resources.block_io, resources.unified)
+            (
+                resources.memory,
+                resources.cpu,
+                resources.pids,
+                resources.block_io,
+                resources.hugepage_limits,
+                resources.network,
+                resources.rdma,
+                resources.unified,
+            )
         ):
             raise HostError("linux.resources: this host has no cgroups that can be used", requirement="cgroup")
         return (), None
@@ -231,11 +261,16 @@ def check_limits(cgroup: Cgroup, spec: Spec) -> tuple[tuple[Setting, ...], Devic
     return cgroup.check(resources, devices), devices
 
 
-def cgroup_trees(paths: CgroupPaths) -> tuple[tuple[str, str], ...]:
-    """Return what the container sees below /sys/fs/cgroup: (name, host directory); name "" for pure v2."""
+def cgroup_trees(paths: CgroupPaths, *, namespaced: bool) -> tuple[tuple[str, str], ...]:
+    """Return what the container sees below /sys/fs/cgroup: (name, host directory); name "" for pure v2.
+
+    Where it is not ``namespaced``, /proc/self/cgroup has paths of the whole of v2: these are to lead somewhere.
+    """
     if not paths.v1:
-        return (("", paths.unified),) if paths.unified else ()
-    trees = list(paths.v1.items())
+        unified = None if namespaced or not paths.unified else host.probe_host().unified
+        return (("", paths.unified if unified is None else unified.mountpoint),) if paths.unified else ()
+    # as systemd and runc call the directories: a named hierarchy by its name alone
+    trees = [(name.removeprefix("name="), directory) for name, directory in paths.v1.items()]
     if paths.unified:
         trees.append(("unified", paths.unified))
     return tuple(trees)
@@ -257,7 +292,6 @@ def undo(container: Container) -> None:
     Raises:
         HostError: a process does not die, or a cgroup does not go; the rest is done, and a second call goes on.
     """
-    container.let_go()
     intents = container.journal.load()
     remove.kill(container, intents)
     cgroups = [words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP]
@@ -265,9 +299,14 @@ def undo(container: Container) -> None:
     for parent in {os.path.dirname(path) for path in cgroups}:
         if os.path.basename(parent) == PARENT:
             remove.remove_shared(parent)
-    for kind, *words in intents:
-        if kind == journal.SCOPE:
-            from pycontain.oci import scope
+    for kind, *words in reversed(intents):
+        if kind == journal.PARENT:
+            try:
+                os.rmdir(words[0])
+            except OSError:
+                pass  # gone, or somebody else's by now
+        elif kind == journal.SCOPE:
+            from pycontain.oci.scope import stop
 
-            scope.stop(words[0])
+            stop(words[0], words[1])
     remove.remove_tree(container.directory)

@@ -38,7 +38,7 @@ def explain(invocation: Invocation, told: Told) -> int:
     with Cgroup(paths) as cgroup:
         assembly.check_limits(cgroup, found.spec)
         cache = f"{invocation.store.root}/{CACHE}"
-        plan, _ = assembly.compile_bundle(found, name, cgroup, cache, keyring=True, preserve_fds=0)
+        plan, _ = assembly.compile_bundle(found, name, cgroup, cache, assembly.Terms())
     if form == "json":
         write(lean_json.dumps(plan_explain.steps(plan), indent=2, surrogates=True) + "\n")
     else:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pycontain
 from pycontain import lean_json
-from pycontain.oci import unsupported
 from pycontain.oci.invocation import Invocation
 from pycontain.oci.listing import write
 from pycontain.oci.words import Told
@@ -31,7 +30,7 @@ def document() -> dict[str, Any]:
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION_MAX,
         "hooks": list(HOOKS),
-        "mountOptions": [word for word in KNOWN_OPTIONS if word not in unsupported.MOUNT_OPTIONS],
+        "mountOptions": list(KNOWN_OPTIONS),
         "linux": {
             "namespaces": sorted(NAMESPACE_TYPES),
             "capabilities": list(CAPABILITIES),
@@ -48,7 +47,7 @@ def document() -> dict[str, Any]:
             "selinux": {"enabled": True},
             "intelRdt": {"enabled": False},
             "memoryPolicy": {},
-            "mountExtensions": {"idmap": {"enabled": "idmap" not in unsupported.MOUNT_OPTIONS}},
+            "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": False},
         },
         "annotations": {"org.pycontain.version": pycontain.__version__},

@@ -145,10 +145,12 @@ class Making:
             container,
             self.bundle,
             self.invocation.store.root,
-            keyring=request.keyring,
-            preserve_fds=request.preserve_fds,
-            pivot=request.pivot,
-            systemd=self.invocation.systemd,
+            assembly.Terms(
+                keyring=request.keyring,
+                preserve_fds=request.preserve_fds,
+                pivot=request.pivot,
+                systemd=self.invocation.systemd,
+            ),
         )
         for line in self.assembly.warnings:
             self.invocation.log.warning(line)
@@ -169,7 +171,8 @@ class Making:
                 terms=Terms(listener=listener, hooks=lambda made: self._run_hooks(made, view)),
             ).create()
         self.created = created
-        container.let_go()
+        if self.assembly.scope is not None:
+            self.assembly.scope.leave()
         if listener >= 0:
             os.close(listener)
         if created.terminal >= 0 and request.console_socket:

@@ -1,17 +1,82 @@
-"""``--systemd-cgroup``: the container's cgroup lies in a scope that systemd makes and delegates."""
+"""``--systemd-cgroup``: the container's cgroup below a transient scope that systemd makes and delegates. [lean]
+
+systemd wants a process to make a scope with. The container's own comes too late: it is cloned into its cgroup, which
+has its limits by then. So a holder stands in for it, which ends with this process, or when the container's first
+process is there. The scope ends by itself with the last process in it.
+
+The container is in the cgroup ``container`` of the scope: what is in the scope itself is systemd's, and written anew by
+it (``systemctl daemon-reload``).
+"""
 
 from __future__ import annotations
 
+import _signal
 import os
 
 from pycontain.cgroups import host
-from pycontain.cgroups.cgroup import CgroupPaths
-from pycontain.cgroups.systemd import Manager, below, parse_cgroups_path
 from pycontain.errors import HostError
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import WEXITED
-from pycontain.runtime import journal, probe
-from pycontain.runtime.journal import Journal
+from pycontain.kernel.constants import PR_SET_PDEATHSIG, WEXITED
+from pycontain.runtime import journal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontain.cgroups.cgroup import CgroupPaths
+    from pycontain.oci.store import Container
+
+SIGKILL = 9
+SYSTEM, USER = "system", "user"
+
+
+class Scope:
+    """A scope that has been started; :meth:`leave` takes its holder away, once the container is in it."""
+
+    def __init__(self, paths: CgroupPaths, pidfd: int) -> None:
+        self.paths = paths
+        self._pidfd = pidfd
+
+    def leave(self) -> None:
+        """End the holder; a second call does nothing."""
+        if self._pidfd < 0:
+            return
+        from pycontain.cgroups.tree import LEAF
+
+        _end(self._pidfd)
+        self._pidfd = -1
+        try:
+            os.rmdir(f"{self.paths.anchor}/{LEAF}")
+        except OSError:
+            pass  # systemd removes it with the scope
+
+
+def start(container: Container, cgroups_path: str) -> Scope:
+    """Start the scope that ``slice:prefix:name`` asks for, and note it in the container's journal.
+
+    Raises:
+        SpecError: the path is not of that form.
+        HostError: there is no systemd, or it refuses.
+    """
+    from pycontain.cgroups.systemd import Manager, below, parse_cgroups_path
+
+    layout = host.usable(host.probe_host())
+    if layout.mode != "v2":
+        raise HostError(
+            f"--systemd-cgroup: this host's cgroups are {layout.mode}, a delegated scope needs v2",
+            requirement="cgroup v2",
+            hint="boot with systemd.unified_cgroup_hierarchy=1, or leave --systemd-cgroup out",
+        )
+    user = os.geteuid() != 0
+    unit = parse_cgroups_path(cgroups_path, container.id, user=user)
+    pid, pidfd = _hold(container)
+    try:
+        with Manager.connect(user=user) as manager:
+            group = manager.start_scope(unit, pids=(pid,), description=f"pycontain-oci container {container.id}")
+        # Not before: the unit could be somebody else's. Should this process die now, the holder does, and the scope.
+        container.journal.intend(journal.SCOPE, unit.name, USER if user else SYSTEM)
+    except BaseException:
+        _end(pidfd)
+        raise
+    return Scope(below(layout, group), pidfd)
 
 
 def expected(cgroups_path: str, container_id: str) -> CgroupPaths:
@@ -20,59 +85,50 @@ def expected(cgroups_path: str, container_id: str) -> CgroupPaths:
     Raises:
         SpecError: the path is not slice:prefix:name.
     """
-    unit = parse_cgroups_path(cgroups_path, container_id, user=not probe.is_privileged())
+    from pycontain.cgroups.systemd import below, parse_cgroups_path
+
+    unit = parse_cgroups_path(cgroups_path, container_id, user=os.geteuid() != 0)
     # systemd.slice(5): a-b.slice lies in a.slice
     words = unit.slice.removesuffix(".slice").split("-")
     slices = "/".join(f"{'-'.join(words[:end])}.slice" for end in range(1, len(words) + 1))
     return below(host.usable(host.probe_host()), f"/{slices}/{unit.name}")
 
 
-def start(intents: Journal, cgroups_path: str, container_id: str) -> tuple[CgroupPaths, int]:
-    """Start the scope that ``slice:prefix:name`` names; return the place of the container in it, and a descriptor.
-
-    An empty scope would end at once: a process of ours is in it until the descriptor is closed.
+def stop(name: str, manager: str) -> None:
+    """Stop a scope whose processes have ended, and return when systemd has forgotten it.
 
     Raises:
-        SpecError: the path is not of that form.
-        HostError: systemd refuses, or does not run here, or cgroups are not those of version 2.
+        HostError: systemd is silent or refuses.
     """
-    user = not probe.is_privileged()
-    unit = parse_cgroups_path(cgroups_path, container_id, user=user)
-    layout = host.usable(host.probe_host())
-    if layout.mode != "v2":
-        raise HostError(
-            f"--systemd-cgroup: this host's cgroups are {layout.mode}, a delegated scope needs v2",
-            requirement="cgroup v2",
-            hint="boot with systemd.unified_cgroup_hierarchy=1",
-        )
-    with Manager.connect(user=user) as manager:
-        listening, held = os.pipe()
-        pid, pidfd = _sys.clone3(0)
-        if pid == 0:
-            try:
-                os.close(held)
-                _sys.set_name("pycontain:scope")
-                os.read(listening, 1)
-            finally:
-                os._exit(0)
-        os.close(listening)
-        intents.intend(journal.SCOPE, unit.name)
+    from pycontain.cgroups.systemd import Manager
+
+    with Manager.connect(user=manager == USER) as connection:
+        connection.stop(name)
+
+
+def _hold(container: Container) -> tuple[int, int]:
+    """Return pid and pidfd of a process that does nothing and ends with this one."""
+    parent = os.getpid()
+    pid, pidfd = _sys.clone3(0)
+    if pid == 0:
         try:
-            group = manager.start_scope(unit, pids=(pid,), description=f"container {container_id}")
-        except BaseException:
-            os.close(held)
-            _sys.waitid_pidfd(pidfd, WEXITED)
-            raise
+            _sys.prctl(PR_SET_PDEATHSIG, SIGKILL)
+            container.unlock()
+            _sys.set_name("pycontain:scope")
+            while os.getppid() == parent:
+                _signal.pause()
         finally:
-            os.close(pidfd)
-    return below(layout, group), held
+            os._exit(0)
+    return pid, pidfd
 
 
-def stop(name: str) -> None:
-    """Stop a scope; one that is gone is no error.
-
-    Raises:
-        HostError: systemd refuses.
-    """
-    with Manager.connect(user=not probe.is_privileged()) as manager:
-        manager.stop(name)
+def _end(pidfd: int) -> None:
+    try:
+        _sys.pidfd_send_signal(pidfd, SIGKILL, 0)
+    except ProcessLookupError:
+        pass
+    try:
+        _sys.waitid_pidfd(pidfd, WEXITED)
+    except ChildProcessError:
+        pass
+    os.close(pidfd)

@@ -84,14 +84,6 @@ class Container:
         self.directory = f"{root}/{container_id}"
         self.journal = Journal(self.directory)
         self._lock = -1
-        # keeps alive what would end before the container is in it: oci.scope
-        self.held = -1
-
-    def let_go(self) -> None:
-        """Close what has been held for the container until it was made."""
-        if self.held >= 0:
-            os.close(self.held)
-            self.held = -1
 
     def lock(self, *, wait_s: float = LOCK_WITHIN_S) -> None:
         """Take the lock; it is dropped with the process, or by :meth:`unlock`.
@@ -128,7 +120,6 @@ class Container:
     def forget(self) -> None:
         """In a fork: close what belongs to the process that makes the container."""
         self.unlock()
-        self.let_go()
 
     @property
     def is_locked(self) -> bool:

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
     from pycontain.spec.runtime import Spec
 
-# words of KNOWN_OPTIONS that are not done yet: features leaves them out
-MOUNT_OPTIONS = ("idmap", "ridmap", "remount", "tmpcopyup")
 RULE = "is not supported by this version of pycontain-oci"
 
 

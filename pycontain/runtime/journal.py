@@ -6,8 +6,8 @@ after which nothing of what it names exists (upper layers on disk keep an intent
 
 Kinds: ``cgroup PATH`` (absolute directory), ``process PID START`` (start time in clock ticks, proc_pid_stat(5) field
 22), ``directory PATH`` (made by us, removed with all below), ``userns BASE`` (claimed range), ``name NAME``,
-``scope NAME`` (systemd unit), ``idmap UIDS GIDS`` (the maps of an ordinary user's container, whose files only root of
-such a namespace can remove).
+``parent PATH`` (a cgroup above one, removed when nobody else is in it), ``scope NAME MANAGER`` (systemd unit),
+``idmap UIDS GIDS`` (the maps of an ordinary user's container, whose files only root of such a namespace can remove).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 from pycontain.errors import StoreError
 
 CGROUP = "cgroup"
+PARENT = "parent"
 PROCESS = "process"
 DIRECTORY = "directory"
 USERNS = "userns"

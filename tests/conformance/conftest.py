@@ -33,3 +33,12 @@ def scratch_root(busybox: Path) -> Iterator[Path]:
         yield place / "root"
     finally:
         images.remove(place)
+
+
+@pytest.fixture
+def shared(oci: Oci) -> Path:
+    """Return a directory of the host with a file in it."""
+    directory = oci.place / "shared"
+    directory.mkdir()
+    (directory / "file").write_text("of the host\n")
+    return directory
