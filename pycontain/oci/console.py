@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import array
 import fcntl
 import os
+import sys
 
 from pycontain.errors import HostError, UsageError
 from pycontain.kernel import _sys
@@ -31,9 +31,8 @@ def check(process: Process, socket: str, *, needed: bool) -> None:
 
 def send_terminal(master: int, path: str) -> None:
     """Send a pseudo-terminal's master side to the socket at ``path``, with the name of the other side."""
-    number = array.array("i", [0])
-    fcntl.ioctl(master, TIOCGPTN, number)
-    send(path, f"/dev/pts/{number[0]}", master)
+    number = int.from_bytes(fcntl.ioctl(master, TIOCGPTN, bytes(4)), sys.byteorder)
+    send(path, f"/dev/pts/{number}", master)
 
 
 def send(path: str, text: str, fd: int) -> None:
