@@ -129,6 +129,10 @@ def compile_bundle(bundle: Bundle, container_id: str, cgroup: Cgroup, cache: str
     spec = bundle.spec
     unsupported.refuse(spec)
     users = _users(spec)
+    if spec.linux.sysctl and any(entry.path is not None for entry in spec.linux.namespaces):
+        from pycontain.oci import joined
+
+        joined.check_sysctls(spec)
     facts = HostFacts(
         kernel=probe.kernel_version(),
         arch=probe.architecture(),
@@ -196,12 +200,9 @@ def _users(spec: Spec) -> UserNamespace:
         return UserNamespace(USERNS_HOST)
     if entry.path is None:
         return UserNamespace(USERNS_CUSTOM, spec.linux.uid_mappings, spec.linux.gid_mappings)
-    if spec.linux.uid_mappings and spec.linux.gid_mappings:
-        return UserNamespace(USERNS_JOINED, spec.linux.uid_mappings, spec.linux.gid_mappings)
-    from pycontain.oci.joined import maps_of
+    from pycontain.oci import joined
 
-    uid_map, gid_map = maps_of(entry.path)
-    return UserNamespace(USERNS_JOINED, uid_map, gid_map)
+    return UserNamespace(USERNS_JOINED, *joined.maps_of(spec, entry.path))
 
 
 def place(spec: Spec, container_id: str, root: str) -> CgroupPaths:

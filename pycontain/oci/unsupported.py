@@ -29,5 +29,3 @@ def _found(spec: Spec) -> Iterator[str]:
             yield f"linux.{name}"
     if linux.mount_label:
         yield "linux.mountLabel"
-    if linux.namespace("mount") is None:
-        yield "linux.namespaces: a container without a mount namespace"
