@@ -128,21 +128,7 @@ def compile_bundle(bundle: Bundle, container_id: str, cgroup: Cgroup, cache: str
     """
     spec = bundle.spec
     unsupported.refuse(spec)
-    users = _users(spec)
-    if spec.linux.sysctl and any(entry.path is not None for entry in spec.linux.namespaces):
-        from pycontain.oci import joined
-
-        joined.check_sysctls(spec)
-    facts = HostFacts(
-        kernel=probe.kernel_version(),
-        arch=probe.architecture(),
-        privileged=probe.is_privileged(),
-        userns=users,
-        last_capability=probe.last_capability(),
-        capabilities=available_capabilities(users),
-        cgroup_trees=cgroup_trees(cgroup.paths, namespaced=spec.linux.namespace("cgroup") is not None),
-        idmap_mounts=True,
-    )
+    facts = _facts(spec, cgroup)
     program, flags = None, 0
     if spec.linux.seccomp is not None:
         compiled = seccomp_cache.cached_filter(f"{cache}/seccomp", spec.linux.seccomp, facts.arch)
@@ -171,6 +157,24 @@ def compile_bundle(bundle: Bundle, container_id: str, cgroup: Cgroup, cache: str
     )
     scheduling = plan.process.scheduling.replace(cpus=ALL_CPUS)
     return plan.replace(process=plan.process.replace(scheduling=scheduling)), name
+
+
+def _facts(spec: Spec, cgroup: Cgroup) -> HostFacts:
+    users = _users(spec)
+    if spec.linux.sysctl and any(entry.path is not None for entry in spec.linux.namespaces):
+        from pycontain.oci import joined
+
+        joined.check_sysctls(spec)
+    return HostFacts(
+        kernel=probe.kernel_version(),
+        arch=probe.architecture(),
+        privileged=probe.is_privileged(),
+        userns=users,
+        last_capability=probe.last_capability(),
+        capabilities=available_capabilities(users),
+        cgroup_trees=cgroup_trees(cgroup.paths, namespaced=spec.linux.namespace("cgroup") is not None),
+        idmap_mounts=True,
+    )
 
 
 def available_capabilities(users: UserNamespace) -> int:

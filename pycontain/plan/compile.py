@@ -7,8 +7,8 @@ then the root, then the mounts as listed, then what hides parts of them, then th
 from __future__ import annotations
 
 from pycontain.plan import mounts, namespaces, roots
-from pycontain.plan.facts import USERNS_SINGLE
 from pycontain.plan.devices import nodes_in_root
+from pycontain.plan.facts import USERNS_SINGLE
 from pycontain.plan.hooks import compile_hooks
 from pycontain.plan.ops import (
     AttachRoot,
