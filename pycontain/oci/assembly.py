@@ -45,13 +45,17 @@ PARENT = "pycontain-oci"
 
 
 class Assembly(Record):
-    """A container of which everything but its processes has been made; ``warnings`` tell what it cannot have."""
+    """A container of which everything but its processes has been made; ``warnings`` tell what it cannot have.
+
+    ``rdt`` are directories of resctrl that its processes are to enter.
+    """
 
     plan: Plan
     cgroup: Cgroup
     keyring: str
     warnings: tuple[str, ...] = ()
     scope: Scope | None = None
+    rdt: tuple[str, ...] = ()
 
 
 class Terms(Record):
@@ -89,7 +93,15 @@ def assemble(container: Container, bundle: Bundle, root: str, terms: Terms) -> A
         if owns_cgroup(spec, cgroup.paths):
             cgroup.delegate(plan.userns.host_uid(spec.process.user.uid), -1)
     warnings = ungrantable(spec.process, available_capabilities(plan.userns))
-    return Assembly(plan, cgroup, name, warnings, scope)
+    rdt = _resctrl(spec, container) if spec.linux.intel_rdt is not None else ()
+    return Assembly(plan, cgroup, name, warnings, scope, rdt)
+
+
+def _resctrl(spec: Spec, container: Container) -> tuple[str, ...]:
+    from pycontain.oci import rdt
+
+    assert spec.linux.intel_rdt is not None, "the caller has looked"
+    return rdt.prepare(spec.linux.intel_rdt, container.id, rdt.mounted(), container.journal)
 
 
 def _intend_cgroup(journaling: Journal, path: str) -> None:
@@ -283,6 +295,11 @@ def undo(container: Container) -> None:
     remove.kill(container, intents)
     cgroups = [words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP]
     remove.remove_cgroups(cgroups)
+    classes = [words[0] for kind, *words in intents if kind == journal.RDT]
+    if classes:
+        from pycontain.oci import rdt
+
+        rdt.remove(classes)
     for parent in {os.path.dirname(path) for path in cgroups}:
         if os.path.basename(parent) == PARENT:
             remove.remove_shared(parent)
