@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,13 +53,14 @@ def other() -> Iterator[int]:
     line = "0 100000 1000"
     words = ["unshare", "--fork", "--kill-child", "-Upmuinc", "-T", "--mount-proc", "sleep", "1000"]
     with subprocess.Popen(words) as process:
+        pid = child_of(process.pid)
         try:
-            pid = child_of(process.pid)
             Path(f"/proc/{pid}/uid_map").write_text(line)
             Path(f"/proc/{pid}/gid_map").write_text(line)
             yield pid
         finally:
-            process.kill()
+            # unshare waits for it: when that has ended, nothing is left
+            os.kill(pid, signal.SIGKILL)
 
 
 def child_of(pid: int) -> int:
