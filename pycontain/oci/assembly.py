@@ -45,13 +45,17 @@ PARENT = "pycontain-oci"
 
 
 class Assembly(Record):
-    """A container of which everything but its processes has been made; ``warnings`` tell what it cannot have."""
+    """A container of which everything but its processes has been made; ``warnings`` tell what it cannot have.
+
+    ``rdt`` are directories of resctrl that its processes are to enter.
+    """
 
     plan: Plan
     cgroup: Cgroup
     keyring: str
     warnings: tuple[str, ...] = ()
     scope: Scope | None = None
+    rdt: tuple[str, ...] = ()
 
 
 class Terms(Record):
@@ -89,7 +93,15 @@ def assemble(container: Container, bundle: Bundle, root: str, terms: Terms) -> A
         if owns_cgroup(spec, cgroup.paths):
             cgroup.delegate(plan.userns.host_uid(spec.process.user.uid), -1)
     warnings = ungrantable(spec.process, available_capabilities(plan.userns))
-    return Assembly(plan, cgroup, name, warnings, scope)
+    rdt = _resctrl(spec, container) if spec.linux.intel_rdt is not None else ()
+    return Assembly(plan, cgroup, name, warnings, scope, rdt)
+
+
+def _resctrl(spec: Spec, container: Container) -> tuple[str, ...]:
+    from pycontain.oci import rdt
+
+    assert spec.linux.intel_rdt is not None, "the caller has looked"
+    return rdt.prepare(spec.linux.intel_rdt, container.id, rdt.mounted(), container.journal)
 
 
 def _intend_cgroup(journaling: Journal, path: str) -> None:
@@ -129,17 +141,7 @@ def compile_bundle(bundle: Bundle, container_id: str, cgroup: Cgroup, cache: str
     spec = bundle.spec
     unsupported.refuse(spec)
     _check_mount_namespace(spec)
-    users = _users(spec)
-    facts = HostFacts(
-        kernel=probe.kernel_version(),
-        arch=probe.architecture(),
-        privileged=probe.is_privileged(),
-        userns=users,
-        last_capability=probe.last_capability(),
-        capabilities=available_capabilities(users),
-        cgroup_trees=cgroup_trees(cgroup.paths, namespaced=spec.linux.namespace("cgroup") is not None),
-        idmap_mounts=True,
-    )
+    facts = _facts(spec, cgroup)
     program, flags = None, 0
     if spec.linux.seccomp is not None:
         compiled = seccomp_cache.cached_filter(f"{cache}/seccomp", spec.linux.seccomp, facts.arch)
@@ -168,6 +170,24 @@ def compile_bundle(bundle: Bundle, container_id: str, cgroup: Cgroup, cache: str
     )
     scheduling = plan.process.scheduling.replace(cpus=ALL_CPUS)
     return plan.replace(process=plan.process.replace(scheduling=scheduling)), name
+
+
+def _facts(spec: Spec, cgroup: Cgroup) -> HostFacts:
+    users = _users(spec)
+    if spec.linux.sysctl and any(entry.path is not None for entry in spec.linux.namespaces):
+        from pycontain.oci import joined
+
+        joined.check_sysctls(spec)
+    return HostFacts(
+        kernel=probe.kernel_version(),
+        arch=probe.architecture(),
+        privileged=probe.is_privileged(),
+        userns=users,
+        last_capability=probe.last_capability(),
+        capabilities=available_capabilities(users),
+        cgroup_trees=cgroup_trees(cgroup.paths, namespaced=spec.linux.namespace("cgroup") is not None),
+        idmap_mounts=True,
+    )
 
 
 def available_capabilities(users: UserNamespace) -> int:
@@ -214,12 +234,9 @@ def _users(spec: Spec) -> UserNamespace:
         return UserNamespace(USERNS_HOST)
     if entry.path is None:
         return UserNamespace(USERNS_CUSTOM, spec.linux.uid_mappings, spec.linux.gid_mappings)
-    if spec.linux.uid_mappings and spec.linux.gid_mappings:
-        return UserNamespace(USERNS_JOINED, spec.linux.uid_mappings, spec.linux.gid_mappings)
-    from pycontain.oci.joined import maps_of
+    from pycontain.oci import joined
 
-    uid_map, gid_map = maps_of(entry.path)
-    return UserNamespace(USERNS_JOINED, uid_map, gid_map)
+    return UserNamespace(USERNS_JOINED, *joined.maps_of(spec, entry.path))
 
 
 def place(spec: Spec, container_id: str, root: str) -> CgroupPaths:
@@ -296,6 +313,11 @@ def undo(container: Container) -> None:
     remove.kill(container, intents)
     cgroups = [words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP]
     remove.remove_cgroups(cgroups)
+    classes = [words[0] for kind, *words in intents if kind == journal.RDT]
+    if classes:
+        from pycontain.oci import rdt
+
+        rdt.remove(classes)
     for parent in {os.path.dirname(path) for path in cgroups}:
         if os.path.basename(parent) == PARENT:
             remove.remove_shared(parent)

@@ -59,6 +59,10 @@ def execute(invocation: Invocation, told: Told) -> int:
     bind_cpus(plan.scheduling.first_cpus, "process.execCPUAffinity.initial")
     created = _join(saved, plan, told)
     try:
+        if saved.rdt:
+            from pycontain.oci import rdt
+
+            rdt.enter(saved.rdt, created.pid)
         if process.terminal and process.console_size is not None:
             _sys.tty_set_size(created.terminal, process.console_size.height, process.console_size.width)
         if socket:

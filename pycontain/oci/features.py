@@ -10,7 +10,7 @@ from pycontain.oci.invocation import Invocation
 from pycontain.oci.listing import write
 from pycontain.oci.words import Told
 from pycontain.spec import seccomp
-from pycontain.spec.linux import NAMESPACE_TYPES
+from pycontain.spec.linux import MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES, NAMESPACE_TYPES
 from pycontain.spec.mount_options import KNOWN_OPTIONS
 from pycontain.spec.process import CAPABILITIES
 from pycontain.spec.runtime import OCI_VERSION_MAX, OCI_VERSION_MIN
@@ -45,10 +45,10 @@ def document() -> dict[str, Any]:
             },
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
-            "intelRdt": {"enabled": False},
-            "memoryPolicy": {},
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
+            "memoryPolicy": {"modes": list(MEMORY_POLICY_MODES), "flags": list(MEMORY_POLICY_FLAGS)},
             "mountExtensions": {"idmap": {"enabled": True}},
-            "netDevices": {"enabled": False},
+            "netDevices": {"enabled": True},
         },
         "annotations": {"org.pycontain.version": pycontain.__version__},
         "potentiallyUnsafeConfigAnnotations": [],

@@ -1,20 +1,66 @@
-"""Looks into a user namespace that a container is to join. [lean]"""
+"""Looks into namespaces that a container is to join. [lean]"""
 
 from __future__ import annotations
 
 import os
 
-from pycontain.errors import HostError
+from pycontain.errors import HostError, SpecError
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import CLONE_NEWUSER, WEXITED
+from pycontain.lean_json import child_path
+from pycontain.plan.namespaces import PROC_NAMES
 from pycontain.spec.ids import IDMapping
+from pycontain.spec.sysctl import sysctl_namespace, sysctl_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pycontain.spec.runtime import Spec
+
     Maps = tuple[tuple[IDMapping, ...], tuple[IDMapping, ...]]
 
 
-def maps_of(path: str) -> Maps:
+def check_sysctls(spec: Spec) -> None:
+    """Refuse parameters of a namespace that is joined by path and turns out to be the runtime's own.
+
+    Raises:
+        SpecError: the parameter would be set for the host.
+    """
+    for name in spec.linux.sysctl:
+        kind = sysctl_namespace(sysctl_path(name) or "")
+        entry = spec.linux.namespace(kind or "")
+        if kind is not None and entry is not None and entry.path is not None and _is_own(kind, entry.path):
+            rule = f"{entry.path} is the host's {kind} namespace"
+            raise SpecError(child_path("linux.sysctl", name), rule, hint="set it on the host with sysctl(8)")
+
+
+def _is_own(kind: str, path: str) -> bool:
+    try:
+        return os.path.samefile(path, f"/proc/self/ns/{PROC_NAMES.get(kind, kind)}")
+    except OSError:
+        return False  # the attempt to join it will tell
+
+
+def maps_of(spec: Spec, path: str) -> Maps:
+    """Return the uid and gid maps of the user namespace that a configuration joins.
+
+    Raises:
+        HostError: the path is no user namespace, or may not be entered.
+        SpecError: the configuration has other maps.
+    """
+    found = _read_maps(path)
+    for name, given, real in zip(
+        ("uidMappings", "gidMappings"), (spec.linux.uid_mappings, spec.linux.gid_mappings), found, strict=True
+    ):
+        if given and _sorted(given) != _sorted(real):
+            raise SpecError(f"linux.{name}", f"is not the map of the user namespace {path}")
+    return found
+
+
+def _sorted(rows: tuple[IDMapping, ...]) -> list[tuple[int, int, int]]:
+    return sorted((row.container_id, row.host_id, row.size) for row in rows)
+
+
+def _read_maps(path: str) -> Maps:
     """Return the uid and gid maps of a user namespace, as the host's ids.
 
     A process in the namespace is looked at from outside, because what it reads itself is relative to itself.

@@ -95,6 +95,7 @@ class Making:
         self.created: Created | None = None
         self.state: State
         self._hooked = False
+        self._furnished = False
 
     def __enter__(self) -> Making:
         self.bundle = _with_listen_fds(bundle.load(self.request.bundle), self.request.listen_fds)
@@ -173,6 +174,8 @@ class Making:
         self.created = created
         if self.assembly.scope is not None:
             self.assembly.scope.leave()
+        if not self._furnished:
+            self._furnish(created)
         if listener >= 0:
             os.close(listener)
         if created.terminal >= 0 and request.console_socket:
@@ -186,6 +189,18 @@ class Making:
         if request.pid_file:
             store.write_file(request.pid_file, str(created.pid).encode(), 0o644)
         return created
+
+    def _furnish(self, created: Created) -> None:
+        """Give the container what belongs to its namespaces and processes and comes from outside; hooks may see it."""
+        self._furnished = True
+        if self.assembly.rdt:
+            from pycontain.oci import rdt
+
+            rdt.enter(self.assembly.rdt, created.pid)
+        if self.bundle.spec.linux.net_devices:
+            from pycontain.oci import netdevices
+
+            netdevices.move(self.bundle.spec.linux.net_devices, created.pid)
 
     def listener(self) -> Listener:
         """Return the listener of the seccomp filter, which is nobody where that does not notify."""
@@ -215,6 +230,7 @@ class Making:
             hooks=lifehooks.kinds(spec.hooks),
             keyring=self.assembly.keyring,
             seccomp_flags=plan.process.seccomp_flags,
+            rdt=self.assembly.rdt,
             scheduling=_common(plan.process.scheduling),
         )
 
@@ -226,6 +242,7 @@ class Making:
 
     def _run_hooks(self, created: Created, view: lifehooks.HostView) -> None:
         """Run the hooks before pivot_root; they may ask for the container's state."""
+        self._furnish(created)
         self._hooked = True
         self.state = self.state.replace(pid=created.pid, pid_start=created.pid_start)
         self.container.save(self.state)

@@ -40,7 +40,7 @@ class State(Record):
 
     ``cgroup`` is cgroups.cgroup.CgroupPaths as a dict, ``userns`` plan.facts.UserNamespace; ``program`` and ``paths``
     are what init executes; ``scheduling`` holds what every process of the container shares; ``hooks`` names the kinds
-    of hooks that are still to run.
+    of hooks that are still to run; ``rdt`` are directories of resctrl that the processes are in.
     """
 
     id: str
@@ -63,6 +63,7 @@ class State(Record):
     keyring: str = ""
     seccomp_flags: int = 0
     scheduling: dict[str, Any] = {}  # noqa: RUF012
+    rdt: tuple[str, ...] = ()
 
 
 def check_id(text: str) -> str:

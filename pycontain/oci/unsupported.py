@@ -21,13 +21,5 @@ def refuse(spec: Spec) -> None:
 
 def _found(spec: Spec) -> Iterator[str]:
     linux = spec.linux
-    for name, value in (
-        ("netDevices", linux.net_devices),
-        ("intelRdt", linux.intel_rdt),
-    ):
-        if value:
-            yield f"linux.{name}"
     if linux.mount_label:
         yield "linux.mountLabel"
-    if linux.namespace("mount") is None:
-        yield "linux.namespaces: a container without a mount namespace"

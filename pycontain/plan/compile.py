@@ -7,11 +7,14 @@ then the root, then the mounts as listed, then what hides parts of them, then th
 from __future__ import annotations
 
 from pycontain.plan import mounts, namespaces, roots
+from pycontain.plan.devices import nodes_in_root
 from pycontain.plan.facts import USERNS_SINGLE
 from pycontain.plan.hooks import compile_hooks
 from pycontain.plan.ops import (
     AttachRoot,
+    ChangeRoot,
     Console,
+    EnterRoot,
     JoinKeyring,
     LoopbackUp,
     MakeDirectory,
@@ -72,16 +75,22 @@ def compile_plan(
     """
     assert spec.process is not None, "rules.validate has seen to it"
     spaces = namespaces.compile_namespaces(spec, facts)
-    host, root_attachments = roots.compile_root(root, facts)
-    mount_host, attachments = mounts.compile_mounts(spec, facts)
-    init: list[Op] = [*_names(spec, spaces), AttachRoot("", "root", root.mounted_at), *root_attachments, *attachments]
+    host: list[Op] = []
+    init = _names(spec, spaces)
+    if spaces.inherits("mount"):
+        init += [EnterRoot("root.path", spec.root.path), *nodes_in_root(spec, facts)]
+    else:
+        host, root_attachments = roots.compile_root(root, facts)
+        mount_host, attachments = mounts.compile_mounts(spec, facts)
+        host += mount_host
+        init += [AttachRoot("", "root", root.mounted_at), *root_attachments, *attachments]
     init += _after_mounts(spec, hooks=hook_state is not None, pivot=root.pivot)
     if keyring:
         init.append(JoinKeyring("", keyring))
     return Plan(
         namespaces=spaces,
         userns=facts.userns,
-        host=(*host, *mount_host),
+        host=tuple(host),
         init=tuple(init),
         process=compile_process(
             spec.process,
@@ -129,6 +138,8 @@ def _after_mounts(spec: Spec, *, hooks: bool, pivot: bool) -> list[Op]:
         ops.append(MaskPaths("linux.maskedPaths", spec.linux.masked_paths))
     if spec.root.readonly and spec.process.cwd != "/":
         ops.append(MakeDirectory("process.cwd", spec.process.cwd))
+    if spec.linux.namespace("mount") is None:
+        return [*ops, ChangeRoot("root")]
     # Whatever else it is to be, it is from the beginning (RootSource): pivot_root(2) refuses a shared one alone.
     propagation = ROOT_PROPAGATION.get(spec.linux.rootfs_propagation or "", 0)
     propagation = propagation if propagation & MS_SHARED else 0

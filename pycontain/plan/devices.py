@@ -89,6 +89,19 @@ def compile_nodes(spec: Spec, facts: HostFacts) -> tuple[list[Op], list[Op]]:
     return host, init
 
 
+def nodes_in_root(spec: Spec, facts: HostFacts) -> list[Op]:
+    """Return what makes the nodes in a root that nothing is mounted on.
+
+    Raises:
+        SpecError: nodes are listed, and these users can make none.
+    """
+    if facts.privileged and facts.userns.kind == USERNS_HOST:
+        return compile_nodes(spec, facts)[1]
+    if spec.linux.devices:
+        raise SpecError("linux.devices", "cannot be made in a user namespace without a mount namespace")
+    return []
+
+
 def _clean(path: str, spec_path: str) -> str:
     parts = path.split("/")
     if len(parts) < 2 or parts[0] or any(part in ("", ".", "..") for part in parts[1:]):

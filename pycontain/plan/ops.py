@@ -351,6 +351,22 @@ class Sysctl(Op):
         return f"set sysctl {self.key} = {self.value}"
 
 
+class EnterRoot(Op):
+    """Take a directory as it is for the coming root: the container stays in the runtime's mount namespace."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"take {self.path} as the new root, in the runtime's mount namespace"
+
+
+class ChangeRoot(Op):
+    """Make the new root the root of this process, as chroot(2) does."""
+
+    def describe(self) -> str:
+        return "change to the new root"
+
+
 class PivotRoot(Op):
     """Make the new root the root; ``propagation`` is an MS_* value or 0.
 

@@ -136,7 +136,8 @@ class Maker:
 
     def _create(self) -> Created:
         if not self.plan.host_inside:
-            enter_private_mounts()
+            if self.plan.host:
+                enter_private_mounts()
             if self.plan.userns.host_uid(0) == 0:
                 self.stdio.guard()
         cgroup_fd, join_fds = (-1, ()) if self.cgroup is None else (self.cgroup.unified_fd(), self.cgroup.join_fds())
@@ -274,7 +275,7 @@ class Maker:
             userns_fd = os.open(f"/proc/{created.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         trees = Trees(plan.userns, self.staging, userns_fd)
         try:
-            if not plan.host_inside:
+            if not plan.host_inside and plan.host:
                 trees.make(plan.host)
             self._held.check()  # the plan may show what another container sees
             # only what init attaches; the layers below an overlay are held by the overlay

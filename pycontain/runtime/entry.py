@@ -67,6 +67,8 @@ def enter(spaces: Namespaces, joined: tuple[tuple[int, int], ...], report_fd: in
     ``report_fd`` gets init's process id as the runtime sees it. ``users_first``: this process is in the container's
     user namespace already.
     """
+    # what is joined may have no /proc
+    offsets = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC) if spaces.time_offsets else -1
     for fd, flag in joined:
         _sys.setns(fd, flag)
         os.close(fd)
@@ -74,7 +76,8 @@ def enter(spaces: Namespaces, joined: tuple[tuple[int, int], ...], report_fd: in
     if flags & CLONE_NEWTIME:
         _sys.unshare(CLONE_NEWTIME)
         flags &= ~CLONE_NEWTIME
-        _write_offsets(spaces.time_offsets)
+        if offsets >= 0:
+            _write_offsets(offsets, spaces.time_offsets)
     if any(flag == CLONE_NEWUSER for _, flag in joined):
         # what has just been joined gave every capability in that namespace, to an id that means nothing there
         os.setresgid(0, 0, 0)
@@ -106,8 +109,7 @@ def read_report(fd: int) -> int:
     return int(struct.unpack(_PID, data)[0])
 
 
-def _write_offsets(lines: tuple[str, ...]) -> None:
-    fd = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC)
+def _write_offsets(fd: int, lines: tuple[str, ...]) -> None:
     try:
         os.write(fd, "".join(lines).encode())
     except OSError as error:

@@ -196,7 +196,8 @@ def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], 
         os.close(fd)
     bind_cpus(plan.process.scheduling.cpus, "cpus")
     _unshare(plan.namespaces.late & CLONE_NEWCGROUP)
-    _sys.mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    if not plan.namespaces.inherits("mount"):
+        _sys.mount(None, "/", None, MS_REC | MS_PRIVATE, None)
     inside = Inside(plan, channel)
     seal.preload()
     preload(plan.init)
@@ -211,15 +212,19 @@ def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], 
     for op in plan.init:
         if op not in early:
             _apply(inside, APPLIERS[type(op)], op)
-    if inside.terminal >= 0:
-        install_terminal(inside.terminal)
-    else:
-        if plan.host_inside:
-            stdio.give(plan.process.uid, plan.process.gid)
-        stdio.install()
+    _install_streams(plan, inside, stdio)
     if plan.host_inside:
         schedule(0, plan.process.scheduling)
     credentials.become(plan.process, inside.procfs if plan.process.apparmor or plan.process.selinux else None)
+
+
+def _install_streams(plan: Plan, inside: Inside, stdio: Stdio) -> None:
+    if inside.terminal >= 0:
+        install_terminal(inside.terminal)
+        return
+    if plan.host_inside:
+        stdio.give(plan.process.uid, plan.process.gid)
+    stdio.install()
 
 
 def _unshare(flags: int) -> None:
@@ -233,7 +238,7 @@ def _unshare(flags: int) -> None:
 def _receive_trees(plan: Plan, channel: Channel, inside: Inside, staging: str) -> None:
     names, fds = channel.receive(TREES)
     inside.trees = dict(zip(names, fds, strict=True)) if fds else {}
-    if plan.host_inside:
+    if plan.host_inside and plan.host:
         trees = Trees(plan.userns, staging)
         trees.make(plan.host)
         inside.trees = trees.fds

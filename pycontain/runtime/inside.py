@@ -18,6 +18,7 @@ from pycontain.kernel.constants import (
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
     MS_REMOUNT,
+    O_PATH,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
     PROC_SUPER_MAGIC,
@@ -30,7 +31,9 @@ from pycontain.plan.ops import (
     Attach,
     AttachRoot,
     AwaitHooks,
+    ChangeRoot,
     Console,
+    EnterRoot,
     JoinKeyring,
     LoopbackUp,
     MakeDirectory,
@@ -352,6 +355,19 @@ def _run_hooks(inside: Inside, op: RunHooks) -> None:
     assert inside.plan.hook_state is not None, "compile_plan has seen to it"
     state = inside.plan.hook_state.document("creating", os.getpid())
     hooks.run_all(op.hooks, state, op.spec_path)
+
+
+@_applies(EnterRoot)
+def _enter_root(inside: Inside, op: EnterRoot) -> None:
+    inside.root = os.open(op.path, O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+@_applies(ChangeRoot)
+def _change_root(inside: Inside, _op: ChangeRoot) -> None:
+    os.fchdir(inside.root)
+    os.chroot(".")
+    os.close(inside.root)
+    inside.root = -1
 
 
 @_applies(PivotRoot)

@@ -13,7 +13,7 @@ import os
 
 from pycontain.errors import HostError, StageError
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE, WEXITED
+from pycontain.kernel.constants import CLONE_NEWNS, CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE, WEXITED
 from pycontain.plan.namespaces import CLONE_FLAGS, PROC_NAMES
 from pycontain.plan.ops import NewFilesystem
 from pycontain.runtime import credentials, entry, init, probe, processes, seal
@@ -50,6 +50,8 @@ class Joiner:
         self.keyring = keyring
         # whether the maker can schedule the process better than the process itself
         self._rights = False
+        # the container's root, where setns does not lead there
+        self._root = -1
 
     def create(self) -> Created:
         """Return the process, ready to be started by ``create.start``.
@@ -58,6 +60,8 @@ class Joiner:
             PycontainError: what failed; the process is dead then.
         """
         flags = _different_namespaces(self.pid)
+        if not flags & CLONE_NEWNS:
+            self._root = os.open(f"/proc/{self.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._rights = self.process.scheduling.by_maker and probe.is_privileged()
         ours, theirs = _sys.socketpair(SOCK_SEQPACKET)
         report_in, report_out = os.pipe()
@@ -69,7 +73,8 @@ class Joiner:
             for fd in (ours, report_in, *((cgroup_fd,) if cgroup_fd >= 0 else ())):
                 os.close(fd)
             self._enter(Channel(theirs, self._sequence(), "init"), flags, join_fds, report_out)
-        for fd in (theirs, report_out, *join_fds, *((cgroup_fd,) if cgroup_fd >= 0 else ())):
+        mine = tuple(fd for fd in (cgroup_fd, self._root) if fd >= 0)
+        for fd in (theirs, report_out, *join_fds, *mine):
             os.close(fd)
         try:
             inner = entry.read_report(report_in)
@@ -113,6 +118,10 @@ class Joiner:
             # entering a user namespace counts as a change of ids, which sets what the host is configured to
             _sys.prctl(PR_SET_DUMPABLE, 0)
             os.close(self.pidfd)
+            if self._root >= 0:
+                os.fchdir(self._root)
+                os.chroot(".")
+                os.close(self._root)
             # With the host's user namespace, CAP_SYS_PTRACE inside is all it takes to seize whoever becomes visible
             # there: no process with more rights than the container's may.
             owned = bool(flags & CLONE_NEWUSER)

@@ -7,7 +7,8 @@ after which nothing of what it names exists (upper layers on disk keep an intent
 Kinds: ``cgroup PATH`` (absolute directory), ``process PID START`` (start time in clock ticks, proc_pid_stat(5) field
 22), ``directory PATH`` (made by us, removed with all below), ``userns BASE`` (claimed range), ``name NAME``,
 ``parent PATH`` (a cgroup above one, removed when nobody else is in it), ``scope NAME MANAGER`` (systemd unit),
-``idmap UIDS GIDS`` (the maps of an ordinary user's container, whose files only root of such a namespace can remove).
+``idmap UIDS GIDS`` (the maps of an ordinary user's container, whose files only root of such a namespace can remove),
+``rdt PATH`` (directory of resctrl).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ USERNS = "userns"
 NAME = "name"
 SCOPE = "scope"
 IDMAP = "idmap"
+RDT = "rdt"
 
 
 class Journal:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pycontain.spec.runtime import Spec
 
 _MAX_MAPPINGS = 340  # UID_GID_MAP_MAX_EXTENTS, user_namespaces(7)
+_MAX_MAP = 4095  # less than a page, user_namespaces(7)
 _LAST_ID = 0xFFFFFFFF  # (uid_t) -1 cannot be mapped
 # types.h: 12 and 20 bits of dev_t
 _MAX_MAJOR, _MAX_MINOR = (1 << 12) - 1, (1 << 20) - 1
@@ -77,6 +78,8 @@ def _require_mapped(number: int, rows: tuple[IDMapping, ...], path: str, where: 
 def check_mappings(rows: tuple[IDMapping, ...], path: str) -> None:
     """Check the rows of one map. Raises: SpecError: too many, empty, beyond 32 bits, or overlapping rows."""
     require(len(rows) <= _MAX_MAPPINGS, path, f"has {len(rows)} entries, the kernel takes {_MAX_MAPPINGS}")
+    length = sum(len(f"{row.container_id} {row.host_id} {row.size}\n") for row in rows)
+    require(length <= _MAX_MAP, path, f"is {length} bytes as text, the kernel takes {_MAX_MAP}")
     for index, row in enumerate(rows):
         require(row.size > 0, f"{path}[{index}].size", "is 0")
         for name, first in (("containerID", row.container_id), ("hostID", row.host_id)):
@@ -156,6 +159,11 @@ def _hidden_paths(spec: Spec, path: str, warnings: list[str]) -> None:
         require(not paths or linux.namespace("mount"), f"linux.{name}", "needs a mount namespace")
         for index, entry in enumerate(paths):
             require(entry.startswith("/"), f"linux.{name}[{index}]", f"{quoted(entry)} is not an absolute path")
+    if linux.namespace("mount") is None:
+        terminal = spec.process is not None and spec.process.terminal
+        require(not spec.root.readonly, "root.readonly", "needs a mount namespace")
+        require(not linux.rootfs_propagation, "linux.rootfsPropagation", "needs a mount namespace")
+        require(not terminal, "process.terminal", "needs a mount namespace")
 
 
 def _intel_rdt(spec: Spec, path: str, warnings: list[str]) -> None:
@@ -211,7 +219,7 @@ LINUX_RULES: tuple[Rule, ...] = (
     ("R4", "netDevices are for a network namespace and have usable names", _net_devices),
     ("G1", "cgroupsPath stays where it begins", _cgroups_path),
     ("N8", "sysctl names parameters of the container's own namespaces", _sysctl),
-    ("R1", "maskedPaths and R2 readonlyPaths MUST be absolute", _hidden_paths),
+    ("R1", "maskedPaths and R2 readonlyPaths MUST be absolute; what changes mounts needs a namespace", _hidden_paths),
     ("R3", "intelRdt's schemata MUST be single lines, memBwSchema MUST start with MB:", _intel_rdt),
     ("P12", "personality has no flags", _personality),
     ("P15", "memoryPolicy's nodes and flags fit its mode", _memory_policy),
