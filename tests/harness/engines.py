@@ -217,6 +217,17 @@ state = "/run/engines/containerd-state"
 disabled_plugins = ["io.containerd.internal.v1.opt"]
 [grpc]
 address = "/run/engines/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "localhost/busybox:latest"
+restrict_oom_score_adj = true
+disable_apparmor = true
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "native"
+"""
+_RUNTIME_CLASS = """
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}]
+runtime_type = "io.containerd.runc.v2"
+options = {{ BinaryName = "{program}" }}
 """
 
 
@@ -231,7 +242,8 @@ def _podman() -> tuple[str, ...]:
 @contextmanager
 def containerd(room: Room) -> Iterator[None]:
     """Run containerd in a room."""
-    (room.path / "containerd.toml").write_text(_CONTAINERD_TOML)
+    classes = [_RUNTIME_CLASS.format(name=name, program=program) for name, program in RUNTIMES.items()]
+    (room.path / "containerd.toml").write_text(_CONTAINERD_TOML + "".join(classes))
     socket = room.path / "containerd.sock"
     with room.daemon(socket.exists, "containerd", "--config", "/run/engines/containerd.toml"):
         yield

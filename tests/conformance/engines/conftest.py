@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import engines
+from harness import engines, oci_image
 from harness.engines import Engine, Room
 
 
@@ -28,6 +28,17 @@ def containerd(room: Room) -> Iterator[None]:
     engines.needs("containerd", "ctr")
     with engines.containerd(room):
         yield
+
+
+@pytest.fixture(scope="session")
+def kubernetes_image(room: Room, containerd: None, busybox: Path) -> None:
+    """Have an image in both of containerd's namespaces that the tests use."""
+    config = {"Env": ["PATH=/bin", "FROM=image"], "Cmd": ["sleep", "1000000"]}
+    oci_image.write_archive(busybox, room.path / "image.tar", "localhost/busybox:latest", config)
+    for namespace in ("k8s.io", engines.PARENT):
+        words = (*engines.CTR[:3], "--namespace", namespace, "images", "import", "--snapshotter", "native")
+        done = room.run(*words, "/run/engines/image.tar")
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="session")

@@ -250,9 +250,7 @@ def test_privileged(engine: Engine) -> None:
     """Everything that this process itself has; devices of the host; nothing masked."""
     if engine.name == "docker" and not has("cap:SYS_RESOURCE"):
         pytest.skip("this host lacks cap:SYS_RESOURCE: Docker asks for it")
-    said = engine.shell(
-        "cat /proc/self/status; ls /dev/kmsg; mount -t tmpfs t /mnt && ls -d /proc/acpi/*", "--privileged"
-    )
+    said = engine.shell("cat /proc/self/status; ls /dev/kmsg; mount -t tmpfs t /mnt", "--privileged")
     assert "Seccomp:\t0" in said
     assert "/dev/kmsg" in said
     mine = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff"))

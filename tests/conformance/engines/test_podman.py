@@ -1,0 +1,141 @@
+"""What only Podman has: pods, user namespaces per container, hooks, health checks, checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+from harness.engines import PARENT, Engine, until
+from harness.leaks import cgroup_mounts
+from harness.probe import has, requires
+
+pytestmark = [requires("root"), pytest.mark.background("room", "podman_image")]
+
+
+@pytest.fixture
+def pod(podman: Engine) -> Iterator[str]:
+    """Yield a pod of two containers that share namespaces with the infra container."""
+    name = f"pod-{podman.runtime}"
+    options = ("--network", "none", "--cgroup-parent", f"/{PARENT}", "--hostname", "shared-name")
+    image = ("--infra-image", "busybox", "--infra-command", "sleep 987")
+    made = podman.ok("pod", "create", "--name", name, "--share", "ipc,net,uts,pid", *options, *image)
+    limits = podman.run_options[2:6]
+    for script in ("echo first; sleep 988", "echo second; sleep 989"):
+        podman.ok("run", "--detach", "--pod", name, *limits, "busybox", "sh", "-c", script)
+    yield name
+    podman.ok("pod", "rm", "--force", "--time", "0", name)
+    for mount in cgroup_mounts():
+        # Podman 4.3 removes the pod's cgroup from hierarchies with controllers only
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(f"{mount}/{PARENT}/{made}")
+
+
+def test_pod(podman: Engine, pod: str) -> None:
+    """Containers of a pod see each other's processes and names, and stop and start together."""
+    listed = podman.ok("ps", "--no-trunc", "--filter", f"pod={pod}", "--format", "{{.ID}} {{.Command}}").splitlines()
+    assert len(listed) == 3
+    first, second = (line.split()[0] for line in listed if "988" in line or "989" in line)
+    for name in (first, second):
+        said = podman.ok("exec", name, "sh", "-c", "hostname; ps; readlink /proc/self/ns/net; ls /sys/class/net")
+        assert "shared-name" in said
+        assert all(f"sleep {number}" in said for number in (987, 988, 989))
+    assert podman.ok("exec", first, "readlink", "/proc/self/ns/ipc") == podman.ok(
+        "exec", second, "readlink", "/proc/self/ns/ipc"
+    )
+    podman.ok("pod", "pause", pod)
+    podman.ok("pod", "unpause", pod)
+    podman.ok("pod", "stop", "--time", "0", pod)
+    podman.ok("pod", "start", pod)
+    assert "sleep 987" in podman.ok("exec", first, "ps")
+
+
+def test_user_namespaces(podman: Engine) -> None:
+    """Mapped ids, a range that Podman chooses, and a group of containers in one namespace."""
+    mapped = ("--uidmap", "0:300000:5000", "--gidmap", "0:300000:5000")
+    said = podman.shell("cat /proc/self/uid_map; id -u; touch /x; stat -c %u /x /etc/passwd", *mapped).split()
+    assert said == ["0", "300000", "5000", "0", "0", "0"]
+    auto = podman.shell("cat /proc/self/gid_map", "--userns", "auto:size=2000").split()
+    assert auto == ["0", "200000", "2000"]
+    name = podman.start("sleep 1000", *mapped)
+    assert podman.ok("exec", "--user", "8", name, "id", "-u") == "8"
+    joined = podman.shell("cat /proc/self/uid_map", "--userns", f"container:{name}").split()
+    assert joined == ["0", "300000", "5000"]
+
+
+def test_hooks(podman: Engine) -> None:
+    """Hooks of a directory, each in its place in the container's life."""
+    directory = podman.room.path / f"hooks-{podman.runtime}"
+    directory.mkdir()
+    inside = f"/run/engines/hooks-{podman.runtime}"
+    for stage in ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"):
+        # what runs inside the container has no other place to write to than its mount
+        record = f"/mark/{stage}" if stage == "startContainer" else f"{inside}/{stage}"
+        script = f"cat >{record}; readlink /proc/self/ns/pid >>{record}"
+        path = "/bin/sh"
+        hook = {"path": path, "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}
+        document = {"version": "1.0.0", "hook": hook, "when": {"always": True}, "stages": [stage]}
+        (directory / f"{stage}.json").write_text(json.dumps(document))
+    options = ("--volume", f"{inside}:/mark")
+    argv = ("--hooks-dir", inside, *podman.run_argv(*options, "busybox", "sh", "-c", "cat /mark/startContainer"))
+    assert '"status":"created"' in podman.ok(*argv).replace(" ", "")
+    until(lambda: (directory / "poststop").exists() and (directory / "poststop").read_text() != "", 10)
+    for stage, status in {
+        "prestart": "creating",
+        "createRuntime": "creating",
+        "createContainer": "creating",
+        "poststart": "running",
+        "poststop": "stopped",
+    }.items():
+        said = (directory / stage).read_text().replace(" ", "")
+        # runc says "creating" or "created" by its version
+        assert f'"status":"{status}"' in said or '"status":"created"' in said, stage
+
+
+def test_hook_that_fails(podman: Engine) -> None:
+    """The container is not started, and its exit code is Podman's own."""
+    directory = podman.room.path / f"failing-{podman.runtime}"
+    directory.mkdir()
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "echo broken >&2; exit 5"]}
+    document = {"version": "1.0.0", "hook": hook, "when": {"always": True}, "stages": ["createRuntime"]}
+    (directory / "hook.json").write_text(json.dumps(document))
+    argv = ("--hooks-dir", f"/run/engines/{directory.name}", *podman.run_argv("busybox", "echo", "ran"))
+    done = podman.command(*argv)
+    assert (done.returncode, done.stdout) == (126, "")
+    assert "hook" in done.stderr
+
+
+def test_health(podman: Engine) -> None:
+    """A health check that turns."""
+    name = podman.start("sleep 1000", "--health-cmd", "test -e /tmp/healthy", "--health-interval", "disable")
+    assert podman.command("healthcheck", "run", name).returncode == 1
+    podman.ok("exec", name, "touch", "/tmp/healthy")
+    podman.ok("healthcheck", "run", name)
+
+
+def test_checkpoint(podman: Engine) -> None:
+    """Where the runtime cannot, Podman says so and the container goes on."""
+    name = podman.start("sleep 1000")
+    done = podman.command("container", "checkpoint", name)
+    if done.returncode == 0:
+        podman.ok("container", "restore", name)
+    assert podman.inspect(name, ".State.Running") == "true"
+    assert podman.ok("exec", name, "echo", "alive") == "alive"
+
+
+@requires("cgroup:memory")
+def test_memory_is_updated(podman: Engine) -> None:
+    """Podman update goes through the runtime's."""
+    name = podman.start("sleep 1000", "--memory", "64m")
+    podman.ok("update", "--memory", "96m", name)
+    file = "memory.max" if has("pure-cgroup2") else "memory/memory.limit_in_bytes"
+    assert podman.ok("exec", name, "cat", f"/sys/fs/cgroup/{file}") == str(96 << 20)
+
+
+def test_root_that_is_a_directory(podman: Engine) -> None:
+    """--rootfs, with what is changed in it kept apart by :O."""
+    words = ("run", "--rm", *podman.run_options, "--rootfs")
+    assert podman.ok(*words, "/run/engines/rootfs:O", "sh", "-c", "touch /kept; ls /kept") == "/kept"
+    assert not (podman.room.path / "rootfs" / "kept").exists()
