@@ -158,8 +158,7 @@ class Making:
                 terms=Terms(listener=listener, hooks=lambda made: self._run_hooks(made, view)),
             ).create()
         self.created = created
-        if self.assembly.scope is not None:
-            self.assembly.scope.leave()
+        self.assembly.made()
         if listener >= 0:
             os.close(listener)
         if created.terminal >= 0 and request.console_socket:
