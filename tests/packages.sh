@@ -13,6 +13,8 @@ packages="
   user-mode-linux        guest uml
   qemu-system-x86        guest qemu
   crun runc bubblewrap   peers
+  podman catatonit conmon    engines that drive pycontain-oci
+  containerd docker.io
   tmux                   a terminal as a person uses it
   procps
   apparmor               the default profile is loaded by its parser

@@ -18,6 +18,7 @@ from man_options import long_name, members, options, options_of, synopsis
 import pycontain
 from pycontain.cli.commands import COMMANDS
 from pycontain.cli.group import PROGRAM, group
+from pycontain.oci import words
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "man" / "source"
@@ -25,6 +26,9 @@ DATE = "2026-11-22"
 OPTIONS = "OPTIONS"
 #: Stands in a source for the list of commands.
 LISTING = "@commands"
+#: The runtime for engines has a page of its own, from its own table.
+OCI = "pycontain-oci"
+OCI_GLOBALS, OCI_LISTING = "@oci-globals", "@oci-commands"
 GENERATED = r".\" Written by tools/man.py from the commands and man/source: change those."
 
 
@@ -39,7 +43,11 @@ def pages() -> dict[str, str]:
     for name, command in members(whole):
         found[f"man/{PROGRAM}-{name}.1"] = _page(f"{PROGRAM}-{name}", "1", COMMANDS[name].help, command)
     found[f"man/{PROGRAM}.5"] = _page(PROGRAM, "5", "files and formats of pycontain")
+    found[f"man/{OCI}.8"] = _page(OCI, "8", "an OCI runtime for container engines")
     found[f"man/{PROGRAM}-design.7"] = _page(f"{PROGRAM}-design", "7", "how pycontain is built, and why so")
+    found[f"man/{PROGRAM}-performance.7"] = _page(
+        f"{PROGRAM}-performance", "7", "what a start takes beside other programs"
+    )
     known = {f"{Path(path).name}.md" for path in found} | {"options.md"}
     for path in SOURCE.iterdir():
         if path.name not in known:
@@ -58,7 +66,10 @@ def _shared() -> dict[str, str]:
 def _page(name: str, section: str, purpose: str, command: click.Command | None = None) -> str:
     path = SOURCE / f"{name}.{section}.md"
     try:
-        source = sections(path.read_text(encoding="utf-8").replace(LISTING, _listing()))
+        text = path.read_text(encoding="utf-8")
+        for mark, made in ((LISTING, _listing), (OCI_GLOBALS, _oci_globals), (OCI_LISTING, _oci_listing)):
+            text = text.replace(mark, made()) if mark in text else text
+        source = sections(text)
         return "\n".join(_lines(name, section, purpose, source, command)) + "\n"
     except FileNotFoundError:
         raise MarkupError(f"{path.relative_to(REPOSITORY)} is missing: describe the command there") from None
@@ -69,6 +80,31 @@ def _page(name: str, section: str, purpose: str, command: click.Command | None =
 def _listing() -> str:
     """Return the list of commands as the source of a section."""
     return "\n\n".join(f"{PROGRAM}-{name}(1)\n: {command.help}" for name, command in COMMANDS.items())
+
+
+def _oci_globals() -> str:
+    """Return the global options of pycontain-oci as the source of a section."""
+    return _described(words.GLOBAL.options)
+
+
+def _oci_listing() -> str:
+    """Return the commands of pycontain-oci, each with its options, as the source of subsections."""
+    parts = []
+    for name, command in words.COMMANDS.items():
+        parts.append(f"## {name} {command.arguments}".rstrip())
+        parts.append(command.help)
+        if command.options:
+            parts.append(_described(command.options))
+    return "\n\n".join(parts)
+
+
+def _described(options: tuple[words.Option, ...]) -> str:
+    rows = []
+    for option in options:
+        short = f"`-{option.short}`, " if option.short else ""
+        value = "" if option.kind == words.FLAG else f" *{option.metavar}*"
+        rows.append(f"{short}`--{option.name}`{value}\n: {option.help}")
+    return "\n\n".join(rows)
 
 
 def _lines(

@@ -124,11 +124,14 @@ def details(source: str) -> dict[str, str]:
 def render(source: str) -> Iterator[str]:
     """Yield the roff lines of one section's content."""
     lines = source.splitlines()
+    headed = False
     while lines:
         line = lines[0]
         if not line.strip():
             lines.pop(0)
-        elif line.startswith("## "):
+            continue
+        after_heading, headed = headed, line.startswith("## ")
+        if headed:
             yield f".SS {inline(lines.pop(0)[3:])}"
         elif line.startswith("```"):
             lines.pop(0)
@@ -140,7 +143,8 @@ def render(source: str) -> Iterator[str]:
         elif len(lines) > 1 and lines[1].startswith(": "):
             yield from _definition(lines)
         else:
-            yield ".PP"
+            if not after_heading:
+                yield ".PP"
             yield from fill(inline(" ".join(_take(lines, _is_text))))
 
 

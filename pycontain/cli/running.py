@@ -8,7 +8,7 @@ import os
 from pycontain.cli.runoptions import CREATE_OPTIONS, EXEC_OPTIONS, RUN_OPTIONS
 from pycontain.cli.verbs import ROOT, Verb
 from pycontain.engine.options import exec_options, run_options
-from pycontain.errors import HostError, SpecError, StageError, UsageError
+from pycontain.errors import Exists, HostError, NotFound, PycontainError, SpecError, StageError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,18 +66,38 @@ def in_options(action: Callable[[], _T], parsed: Parsed) -> _T:
         raise reworded(error, parsed.values) from error
 
 
+def _free_name(settings: Settings, options: RunOptions, action: Callable[[], _T]) -> _T:
+    """Make a container; a name that is taken is looked at first: one with --rm whose command was killed is removed.
+
+    Raises:
+        Exists: the name belongs to a container that is still there.
+    """
+    try:
+        return action()
+    except Exists:
+        from pycontain.engine.lifecycle import look
+
+        try:
+            look(settings, options.name)
+        except NotFound:
+            return action()
+        except PycontainError:
+            pass  # it is being made, or cannot be removed
+        raise
+
+
 def _run(settings: Settings, parsed: Parsed) -> int:
     from pycontain.engine import spawn
 
     options = _options(parsed)
-    return in_options(lambda: spawn.run(settings, options), parsed)
+    return in_options(lambda: _free_name(settings, options, lambda: spawn.run(settings, options)), parsed)
 
 
 def _create(settings: Settings, parsed: Parsed) -> int:
     from pycontain.engine import spawn
 
     options = _options(parsed)
-    container_id = in_options(lambda: spawn.create(settings, options), parsed)
+    container_id = in_options(lambda: _free_name(settings, options, lambda: spawn.create(settings, options)), parsed)
     if container_id:
         os.write(1, f"{container_id}\n".encode())
     return 0

@@ -93,7 +93,8 @@ class Client:
 class Clients:
     """All clients of one listening socket.
 
-    ``received`` gets each packet, ``gone`` each client that has left, ``drained`` is called when queues got shorter.
+    ``received`` gets each packet and its descriptors, ``gone`` each client that has left, ``drained`` is called when
+    queues got shorter.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Clients:
         listener: int,
         patience_s: float,
         *,
-        received: Callable[[Client, bytes], None],
+        received: Callable[[Client, bytes, tuple[int, ...]], None],
         gone: Callable[[Client], None],
         drained: Callable[[], None],
     ) -> None:
@@ -181,11 +182,11 @@ class Clients:
                 client.flush()
                 self._drained()
             if mask & ~WRITE and not client.held:
-                packet = _sys.recvmsg(client.fd, protocol.MAX_PACKET, 0, MSG_DONTWAIT)[0]
+                packet, fds, _flags = _sys.recvmsg(client.fd, protocol.MAX_PACKET, 1, MSG_DONTWAIT)
                 if not packet:
                     return self.drop(client)
                 client.alive()
-                self._received(client, packet)
+                self._received(client, packet, fds)
         except BlockingIOError:
             pass
         except OSError:

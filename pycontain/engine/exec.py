@@ -64,18 +64,36 @@ def execute(settings: Settings, options: ExecOptions) -> int:
     created = Joiner(saved.pid, pidfd, process, stdio, cgroup, keyring_of(entry.id)).create()
     for fd in (null, pidfd):
         os.close(fd)
+    streams.close_inside()
+    if process.terminal:
+        return _attend_terminal(settings, entry, saved, created, process, options)
     return _attend(created, process, options, streams)
 
 
+def _attend_terminal(
+    settings: Settings, entry: Entry, saved: State, created: Created, process: ProcessPlan, options: ExecOptions
+) -> int:
+    from pycontain.engine.detaching import Keeper
+    from pycontain.runtime import terminal
+
+    with Keeper(settings, entry, saved, created) as keeper:
+        if options.detach:
+            create.start(created, process)
+            keeper.leave()
+            return 0
+        return terminal.attend(
+            created,
+            process,
+            interactive=options.interactive,
+            detach_keys=options.detach_keys,
+            detached=keeper.leave,
+        )
+
+
 def _attend(created: Created, process: ProcessPlan, options: ExecOptions, streams: Streams) -> int:
-    streams.close_inside()
     if options.detach:
         create.start(created, process)
         return 0
-    if process.terminal:
-        from pycontain.runtime import terminal
-
-        return terminal.attend(created, process, interactive=options.interactive, detach_keys=options.detach_keys)
     try:
         direct.start(created, process)
     except BaseException:

@@ -21,6 +21,8 @@ from pycontain.runtime.state import CREATED, MONITORED, PAUSED, RUNNING, STOPPED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from pycontain.engine.protocol import Exit
     from pycontain.runtime.settings import Settings
     from pycontain.runtime.state import Entry, State
@@ -46,13 +48,15 @@ def look(settings: Settings, reference: str) -> tuple[Entry, State, str]:
             f"container {reference} is being made, or its maker died", hint=f"pycontain rm -f {reference}"
         ) from None
     status = entry.status(state)
-    if status == STOPPED and state.status != STOPPED:
+    if status == STOPPED:
         state = settle(entry, state)
     return entry, state, status
 
 
 def settle(entry: Entry, state: State) -> State:
     """Return the state once the end of a container, whose process has gone, is written; write it if nobody else will.
+
+    One that was to be removed at its end is removed if whoever should have done that was killed.
 
     Raises:
         NotFound: it has been removed (--rm).
@@ -72,11 +76,30 @@ def settle(entry: Entry, state: State) -> State:
                 hint=f"pycontain rm -f {state.name}",
             )
         time.sleep(_POLL_S)
+    if state.options.get("remove") and not processes.is_alive(state.monitor_pid, state.monitor_start):
+        _discard(entry)
     return state
 
 
+def _discard(entry: Entry) -> NoReturn:
+    """Remove a container that was made with --rm, in place of its monitor or command, which is dead.
+
+    Raises:
+        NotFound: always, unless it cannot be removed.
+    """
+    with entry.lock():
+        waiting.dispose(entry, volumes=True)
+    raise NotFound(f"container {entry.id[:12]} does not exist", hint="it was made with --rm, and has ended")
+
+
 def _heal(entry: Entry) -> State:
-    """Write the end of a container whose monitor is dead."""
+    """Write the end of a container whose monitor is dead.
+
+    Raises:
+        NotFound: it was to be removed, and is.
+    """
+    if entry.load().options.get("remove"):
+        _discard(entry)
     cgroup = waiting.cgroup_of(entry)
     oom_killed = cgroup is not None and waiting.clear(cgroup)
     state = waiting.record_exit(entry, protocol.Exit(255, oom_killed=oom_killed, error=LOST))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -63,11 +64,13 @@ def _look(entry: Entry) -> Found | None:
     try:
         state = entry.load()
         status = entry.status(state)
-        ended = status == STOPPED and state.status != STOPPED
+        ended = status == STOPPED and (state.status != STOPPED or state.options.get("remove"))
         if ended and not processes.is_alive(state.monitor_pid, state.monitor_start):
             state = lifecycle.settle(entry, state)
         return Found(entry.id, status, state)
     except NotFound:
+        if not os.path.isdir(entry.directory):
+            return None  # it has just been removed, by us where nobody else would
         return Found(entry.id, _DAMAGED, None) if lifecycle.is_abandoned(entry) else None
     except PycontainError:
         return Found(entry.id, _DAMAGED, None)

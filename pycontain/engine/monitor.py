@@ -24,6 +24,7 @@ import time
 
 from pycontain.engine import protocol
 from pycontain.engine.clients import Client, Clients
+from pycontain.engine.keeping import Kept
 from pycontain.engine.loop import Loop
 from pycontain.engine.streams import Streams
 from pycontain.engine.supervised import Supervised
@@ -71,6 +72,7 @@ class Monitor:
         self._reason = ""  # why the container was ended from here
         self._end: Exit | None = None
         self._finished = False
+        self._kept = Kept(loop)
         self._clients = Clients(
             loop, control, options.patience_s, received=self._received, gone=self._gone, drained=self._arrange
         )
@@ -120,7 +122,12 @@ class Monitor:
 
     # What clients send
 
-    def _received(self, client: Client, packet: bytes) -> None:
+    def _received(self, client: Client, packet: bytes, fds: tuple[int, ...]) -> None:
+        keep = packet[:1] == protocol.KEEP
+        if keep:
+            self._kept.take(client, fds)
+        for fd in () if keep else fds:
+            posix.close(fd)
         handler = self._packets.get(packet[:1])
         if handler is not None:
             handler(client, packet)
@@ -185,6 +192,7 @@ class Monitor:
         self._clients.send(client, protocol.pack(protocol.COUNTERS, lines, size, self._clients.disconnected, error))
 
     def _gone(self, client: Client) -> None:
+        self._kept.gone(client)
         if client in self._starters:
             self._starters.remove(client)
             if self._started_ns and self._end is None:

@@ -19,6 +19,7 @@ All sockets are AF_UNIX SEQPACKET: a packet is one letter and its fields. No pac
     d            detach, leave stdin open
     R            recorded
     W            wait                        x code NUL signal NUL oom NUL error       at the end, also to attached ones
+    K [+ fd]     hold this terminal of an exec while I am there, and read it when I have gone; without fd: let it go
     Q            counters                    q lines NUL bytes NUL clients NUL error   dropped so far
 
 A client may attach before it starts the program, so that nothing is lost. A client that reads nothing for as long as
@@ -39,8 +40,8 @@ ALIVE_S = 3.0
 CONTROL_SOCKET = "control.sock"
 
 HANDOFF = b"C"
-START, ATTACH, INPUT, INPUT_END, RESIZE, ALIVE, SIGNAL, DETACH, RECORDED, WAIT, QUERY = (
-    b"%c" % c for c in b"SAizwkgdRWQ"
+START, ATTACH, INPUT, INPUT_END, RESIZE, ALIVE, SIGNAL, DETACH, RECORDED, WAIT, QUERY, KEEP = (
+    b"%c" % c for c in b"SAizwkgdRWQK"
 )
 STARTED, ERROR, ATTACHED, OUTPUT, ERROR_OUTPUT, EXIT, COUNTERS = (b"%c" % c for c in b"seaorxq")
 

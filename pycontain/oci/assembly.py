@@ -6,13 +6,14 @@ Everything made here is journaled before; whoever fails calls :func:`undo`.
 from __future__ import annotations
 
 import os
+import zlib
 
 from pycontain.cgroups import host
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
 from pycontain.cgroups.devices import DeviceFilter
 from pycontain.errors import HostError
 from pycontain.kernel import _sys
-from pycontain.oci import unsupported
+from pycontain.oci import notifying, unsupported
 from pycontain.oci.store import CACHE
 from pycontain.plan import capabilities
 from pycontain.plan.compile import ROOT_PROPAGATION, compile_plan
@@ -87,12 +88,13 @@ def assemble(container: Container, bundle: Bundle, root: str, terms: Terms) -> A
         from pycontain.oci.scope import start
 
         scope = start(container, spec.linux.cgroups_path or "")
-    cgroup = Cgroup(place(spec, container.id) if scope is None else scope.paths)
+    cgroup = Cgroup(place(spec, container.id, root) if scope is None else scope.paths)
     limits, devices = check_limits(cgroup, spec)
     cache = f"{root}/{CACHE}"
     if spec.linux.seccomp is not None:
         os.makedirs(cache, 0o700, exist_ok=True)
     plan, name = compile_bundle(bundle, container.id, cgroup, cache, terms)
+    notifying.check(spec.linux.seccomp, plan.process.seccomp_flags)
     assert spec.process is not None, "bundle.load has seen to it"
     if cgroup.paths.exists:
         cgroup.create(lambda path: _intend_cgroup(container.journal, path), limits)
@@ -219,13 +221,15 @@ def _users(spec: Spec) -> UserNamespace:
     return UserNamespace(USERNS_JOINED, uid_map, gid_map)
 
 
-def place(spec: Spec, container_id: str) -> CgroupPaths:
+def place(spec: Spec, container_id: str, root: str) -> CgroupPaths:
     """Return where the container's cgroup is: at ``cgroupsPath``, or in a place of ours.
+
+    An id belongs to one container of a root directory, so the place depends on that too.
 
     Raises:
         SpecError: the path is none.
     """
-    path = spec.linux.cgroups_path or f"{PARENT}/{container_id}"
+    path = spec.linux.cgroups_path or f"{PARENT}/{container_id}.{zlib.crc32(os.fsencode(root)):08x}"
     return locate(host.usable(host.probe_host()), path)
 
 
@@ -264,7 +268,8 @@ def cgroup_trees(paths: CgroupPaths, *, namespaced: bool) -> tuple[tuple[str, st
     if not paths.v1:
         unified = None if namespaced or not paths.unified else host.probe_host().unified
         return (("", paths.unified if unified is None else unified.mountpoint),) if paths.unified else ()
-    trees = list(paths.v1.items())
+    # as systemd and runc call the directories: a named hierarchy by its name alone
+    trees = [(name.removeprefix("name="), directory) for name, directory in paths.v1.items()]
     if paths.unified:
         trees.append(("unified", paths.unified))
     return tuple(trees)

@@ -11,6 +11,7 @@ from pycontain.kernel import _sys
 from pycontain.oci import bundle, console, store
 from pycontain.oci.assembly import available_capabilities, ungrantable, users_from
 from pycontain.oci.making import FILTER, preserved
+from pycontain.oci.notifying import saved_listener
 from pycontain.oci.store import PAUSED, RUNNING
 from pycontain.plan.facts import USERNS_SINGLE
 from pycontain.plan.process import compile_process
@@ -70,7 +71,8 @@ def execute(invocation: Invocation, told: Told) -> int:
             store.write_file(told.text("pid-file"), str(created.pid).encode(), 0o644)
         if not detach:
             forwarding.block()
-        create.start(created, plan)
+        with saved_listener(container, saved, pid=created.pid, status=RUNNING) as listener:
+            create.start(created, plan, listener.send)
     except BaseException:
         create.abandon(created)
         raise

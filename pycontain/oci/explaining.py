@@ -29,7 +29,13 @@ def explain(invocation: Invocation, told: Told) -> int:
     found = bundle.load(told.text("bundle"))
     for line in found.warnings:
         invocation.log.warning(line)
-    with Cgroup(assembly.place(found.spec, name)) as cgroup:
+    if invocation.systemd:
+        from pycontain.oci import scope
+
+        paths = scope.expected(found.spec.linux.cgroups_path or "", name)
+    else:
+        paths = assembly.place(found.spec, name, invocation.store.root)
+    with Cgroup(paths) as cgroup:
         assembly.check_limits(cgroup, found.spec)
         cache = f"{invocation.store.root}/{CACHE}"
         plan, _ = assembly.compile_bundle(found, name, cgroup, cache, assembly.Terms())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 
-from pycontain.errors import UsageError
+from pycontain.errors import HookError, UsageError
 from pycontain.oci import assembly, bundle, console, lifehooks, store
+from pycontain.oci.notifying import Listener
 from pycontain.record import Record
 from pycontain.runtime import held, processes
 from pycontain.runtime.create import Maker, Terms, abandon
@@ -102,9 +103,10 @@ class Making:
         self.container = self.invocation.store.add(self.request.id)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, _trace: object) -> None:
         try:
             if kind is not None:
+                self._hooked = self._hooked or isinstance(error, HookError)
                 self._undo()
         finally:
             self.container.unlock()
@@ -153,7 +155,7 @@ class Making:
                 stdio=Stdio(0, 1, 2),
                 staging=staging,
                 tied=False,
-                forget=container.unlock,
+                forget=container.forget,
                 meanwhile=self._write_configuration,
                 terms=Terms(listener=listener, hooks=lambda made: self._run_hooks(made, view)),
             ).create()
@@ -172,6 +174,11 @@ class Making:
         if request.pid_file:
             store.write_file(request.pid_file, str(created.pid).encode(), 0o644)
         return created
+
+    def listener(self) -> Listener:
+        """Return the listener of the seccomp filter, which is nobody where that does not notify."""
+        flags = self.assembly.plan.process.seccomp_flags
+        return Listener(self.bundle.spec.linux.seccomp, flags, self.state, pid=self.state.pid, status=store.CREATED)
 
     def keep(self) -> None:
         """Let init wait for whoever starts it."""

@@ -41,7 +41,8 @@ def run(invocation: Invocation, told: Told) -> int:
         created = making.create(status=RUNNING)
         if not detach:
             forwarding.block()
-        create.start(created, making.assembly.plan.process)
+        with making.listener() as listener:
+            create.start(created, making.assembly.plan.process, listener.send)
         verbs.finish_start(invocation, making.container, making.state)
         if detach:
             return 0

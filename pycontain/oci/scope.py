@@ -79,6 +79,21 @@ def start(container: Container, cgroups_path: str) -> Scope:
     return Scope(below(layout, group), pidfd)
 
 
+def expected(cgroups_path: str, container_id: str) -> CgroupPaths:
+    """Return where the container's cgroup would be; nothing is started.
+
+    Raises:
+        SpecError: the path is not slice:prefix:name.
+    """
+    from pycontain.cgroups.systemd import below, parse_cgroups_path
+
+    unit = parse_cgroups_path(cgroups_path, container_id, user=os.geteuid() != 0)
+    # systemd.slice(5): a-b.slice lies in a.slice
+    words = unit.slice.removesuffix(".slice").split("-")
+    slices = "/".join(f"{'-'.join(words[:end])}.slice" for end in range(1, len(words) + 1))
+    return below(host.usable(host.probe_host()), f"/{slices}/{unit.name}")
+
+
 def stop(name: str, manager: str) -> None:
     """Stop a scope whose processes have ended, and return when systemd has forgotten it.
 

@@ -117,6 +117,10 @@ class Container:
             os.close(self._lock)
             self._lock = -1
 
+    def forget(self) -> None:
+        """In a fork: close what belongs to the process that makes the container."""
+        self.unlock()
+
     @property
     def is_locked(self) -> bool:
         """Whether a command is making, starting or deleting it at this moment."""

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
     from pycontain.spec.runtime import Spec
 
-# actions that are not done yet: features leaves them out
-SECCOMP_ACTIONS = ("SCMP_ACT_NOTIFY",)
 RULE = "is not supported by this version of pycontain-oci"
 
 
@@ -31,7 +29,5 @@ def _found(spec: Spec) -> Iterator[str]:
             yield f"linux.{name}"
     if linux.mount_label:
         yield "linux.mountLabel"
-    if linux.seccomp is not None and any(rule.action in SECCOMP_ACTIONS for rule in linux.seccomp.syscalls):
-        yield "linux.seccomp.listenerPath"
     if linux.namespace("mount") is None:
         yield "linux.namespaces: a container without a mount namespace"

@@ -6,10 +6,11 @@ import _signal
 import os
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.errors import NotFound, PycontainError, StoreError, UsageError, WrongState
+from pycontain.errors import HookError, HostError, NotFound, PycontainError, StoreError, UsageError, WrongState
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import SIGNALS, SIGRTMAX
 from pycontain.oci import assembly, lifehooks
+from pycontain.oci.notifying import saved_listener
 from pycontain.oci.store import CREATED, CREATING, PAUSED, RUNNING, STOPPED
 from pycontain.runtime import held, processes, remove
 
@@ -51,16 +52,20 @@ def start(invocation: Invocation, told: Told) -> int:
             if status == STOPPED
             else f"cannot start an already running container ({status})"
         )
-    state = state.replace(status=RUNNING)
-    container.save(state)
-    held.begin(container.directory, state.program, state.paths, listener=_no_listener)
+    with saved_listener(container, state, pid=state.pid, status=CREATED) as listener:
+        state = state.replace(status=RUNNING)
+        container.save(state)
+        try:
+            held.begin(container.directory, state.program, state.paths, listener=listener.send)
+        except HookError:
+            destroy(invocation, container)
+            raise
+        except HostError:
+            remove.kill(container)  # nobody would answer its system calls
+            raise
     os.unlink(f"{container.directory}/{held.SOCKET}")
     finish_start(invocation, container, state)
     return 0
-
-
-def _no_listener(_fd: int) -> None:
-    raise PycontainError("seccomp: a listener that nobody asked for")
 
 
 def finish_start(invocation: Invocation, container: Container, state: State) -> None:

@@ -84,7 +84,7 @@ GLOBAL = Command(
         Option("debug", "write more messages, and where an error comes from", FLAG),
         Option("systemd-cgroup", "cgroups come from systemd: cgroupsPath is SLICE:PREFIX:NAME", FLAG),
         Option("rootless", "whether to do without what only root may: true, false or auto", metavar="WHEN"),
-        Option("criu", "taken for older engines; criu is looked for in PATH", metavar="FILE"),
+        Option("criu", "taken for older engines, without effect", metavar="FILE"),
         Option("version", "print versions", FLAG, "v"),
     ),
     least=0,

@@ -64,8 +64,8 @@ class HostFacts(Record):
     ``kernel`` is (major, minor). ``privileged`` tells that the runtime may mount on the host (root with
     CAP_SYS_ADMIN). ``cgroup_trees`` are ``(name below /sys/fs/cgroup, host directory of the container's cgroup)``;
     name "" is the one of pure v2. ``volumes`` is the directory of all volumes, "" where there are none.
-    ``idmap_mounts`` tells that the owners of a mount that says ``idmap`` are shifted even where the root's are not.
     ``capabilities`` is the mask of those that the container's processes can have at all.
+    ``idmap_mounts`` tells that the owners of a mount that says ``idmap`` are shifted even where the root's are not.
     """
 
     kernel: tuple[int, int]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pycontain.errors import SpecError
-from pycontain.plan.ops import Attach, Device, DevTree, NewFilesystem, OpenTree, ReadonlyMount, Remount
+from pycontain.plan.devices import DEFAULT_DEVICES, DEFAULT_LINKS, compile_nodes, listed
+from pycontain.plan.ops import Attach, DevTree, NewFilesystem, OpenTree, ReadonlyMount, Remount
 from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_I_VERSION, MS_PRIVATE, MS_REMOUNT, parse_options
 
 TYPE_CHECKING = False
@@ -13,24 +14,6 @@ if TYPE_CHECKING:
     from pycontain.spec.mount_options import MountFlags
     from pycontain.spec.mounts import Mount
     from pycontain.spec.runtime import Spec
-
-# config-linux.md#default-devices
-DEFAULT_DEVICES = (
-    Device("null", "c", 1, 3),
-    Device("zero", "c", 1, 5),
-    Device("full", "c", 1, 7),
-    Device("random", "c", 1, 8),
-    Device("urandom", "c", 1, 9),
-    Device("tty", "c", 5, 0),
-)
-# runtime-linux.md#dev-symbolic-links, and devpts' own master
-DEFAULT_LINKS = (
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-    ("ptmx", "pts/ptmx"),
-)
 
 
 def compile_mounts(spec: Spec, facts: HostFacts) -> tuple[list[Op], list[Op]]:
@@ -64,7 +47,8 @@ def compile_mounts(spec: Spec, facts: HostFacts) -> tuple[list[Op], list[Op]]:
             # mount points of later mounts are to be made in it
             holds = any(other.destination.startswith(below) for other in spec.mounts[index + 1 :])
             (last if holds else init).append(ReadonlyMount(path, mount.destination))
-    return host, init + last
+    nodes = compile_nodes(spec, facts)
+    return [*host, *nodes[0]], [*init, *nodes[1], *last]
 
 
 def _attributes(flags: MountFlags) -> int:
@@ -199,18 +183,7 @@ def _cgroup(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> tup
 
 def _dev(spec: Spec, flags: MountFlags, path: str, facts: HostFacts) -> tuple[list[Op], list[Op]]:
     """/dev made by the host stage: inside a user namespace device nodes cannot be made, nor opened as owner."""
-    given = tuple(
-        Device(
-            _below_dev(device.path, f"linux.devices[{index}].path"),
-            "c" if device.type == "u" else device.type,
-            device.major or 0,
-            device.minor or 0,
-            0o666 if device.file_mode is None else device.file_mode & 0o7777,
-            device.uid or 0,
-            device.gid or 0,
-        )
-        for index, device in enumerate(spec.linux.devices)
-    )
+    given = tuple(device.replace(path=device.path[5:]) for device in listed(spec) if device.path.startswith("/dev/"))
     taken = {device.path for device in given}
     devices = (*(device for device in DEFAULT_DEVICES if device.path not in taken), *given)
     directories = tuple(
@@ -229,10 +202,3 @@ def _dev(spec: Spec, flags: MountFlags, path: str, facts: HostFacts) -> tuple[li
         host.append(OpenTree(path, f"dev.{device.path}", f"/dev/{device.path}"))
         init.append(Attach(path, f"dev.{device.path}", f"/dev/{device.path}"))
     return host, init
-
-
-def _below_dev(path: str, spec_path: str) -> str:
-    parts = path.split("/")
-    if parts[:2] != ["", "dev"] or len(parts) < 3 or ".." in parts or "" in parts[2:] or "." in parts:
-        raise SpecError(spec_path, f"{path!r} is not below /dev")
-    return "/".join(parts[2:])

@@ -294,6 +294,16 @@ class Remount(Op):
         return f"change the {'mount' if self.bind else 'file system'} at {self.target}: {', '.join(words)}"
 
 
+class MakeNodes(Op):
+    """Make device nodes and links in the root, by absolute paths; one that is there has to be the same device."""
+
+    devices: tuple[Device, ...]
+    links: tuple[tuple[str, str], ...] = ()
+
+    def describe(self) -> str:
+        return "make " + " ".join([*(device.path for device in self.devices), *(path for path, _ in self.links)])
+
+
 class Console(Op):
     """Open a pseudo-terminal in the container's devpts, bind it to /dev/console, hand its master out."""
 

@@ -30,8 +30,8 @@ class RootSource(Record):
     lie in memory, in a tmpfs of that size each, because the directory's file system can hold none. ``mounts`` get an
     overlay each; without privilege on the host they are all of the root, and ``links`` are its symbolic links as
     (name, target). ``mounted_at`` is where the root is attached until it becomes "/": hooks of the container look for
-    it at its place on the host. ``propagation`` is that of a directory that is used itself, an MS_* value or 0. Without
-    ``pivot`` the root is moved over the old one.
+    it at its place on the host. ``propagation`` is that of a directory that is used itself, an MS_* value or 0.
+    Without ``pivot`` it is moved over the old one.
     """
 
     kind: str

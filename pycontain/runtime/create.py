@@ -24,7 +24,7 @@ from pycontain.runtime.channel import (
     Channel,
     Sequence,
 )
-from pycontain.runtime.held import begin_error
+from pycontain.runtime.held import answer, begin_error, no_listener
 from pycontain.runtime.idmap import write_maps
 from pycontain.runtime.scheduling import schedule
 from pycontain.runtime.trees import Trees, enter_private_mounts
@@ -148,7 +148,6 @@ class Maker:
             channel.close()
             raise
         finally:
-            os.close(theirs)
             for fd in join_fds:
                 os.close(fd)
             if self.cgroup is not None:
@@ -182,20 +181,30 @@ class Maker:
         )
 
     def _clone_init(self, channel: Channel, theirs: int, cgroup_fd: int, join_fds: tuple[int, ...]) -> tuple[int, int]:
-        """Return init's pid and pidfd; init itself never returns from here."""
+        """Return init's pid and pidfd; init itself never returns from here. ``theirs`` is closed once it has it."""
         spaces = self.plan.namespaces
         if not spaces.needs_entry:
             pid, pidfd = _clone(spaces.clone, cgroup_fd)
             if pid == 0:
-                self._be_init(channel.fd, Channel(theirs, self._sequence(), "init"), join_fds)
+                os.close(channel.fd)
+                self._be_init(Channel(theirs, self._sequence(), "init"), join_fds)
+            os.close(theirs)
             return pid, pidfd
         joined = entry.open_joined(spaces)
-        self._held.check()
         report_in, report_out = os.pipe()
-        # Without privilege on the host everything else needs the container's user namespace first. The cgroup is
-        # entered here: once in another user namespace, this process has no right to it, and init inherits it.
-        pid, pidfd = _clone(CLONE_NEWUSER if self.plan.users_first else 0, cgroup_fd)
+        try:
+            self._held.check()
+            # Without privilege on the host everything else needs the container's user namespace first. The cgroup is
+            # entered here: once in another user namespace, this process has no right to it, and init inherits it.
+            pid, pidfd = _clone(CLONE_NEWUSER if self.plan.users_first else 0, cgroup_fd)
+        except BaseException:
+            for fd in (report_in, report_out, *(fd for fd, _ in joined)):
+                os.close(fd)
+            raise
         if pid == 0:
+            # with our end of the channel open it would not see us die
+            for fd in (channel.fd, report_in):
+                os.close(fd)
             inner = Channel(theirs, self._sequence(), "init")
             try:
                 # init inherits them; nobody can set them from outside any more once it cannot be traced
@@ -206,12 +215,24 @@ class Maker:
                 entry.enter(spaces, joined, report_out, users_first=self.plan.users_first)
             except BaseException as error:  # a fork must not run its parent's code
                 init.report(inner, error)
-            self._be_init(channel.fd, inner, join_fds)
-        if self.plan.users_first:
-            write_maps(pid, self.plan.userns)
-            _send(channel, MAPPED)
-        for fd in (report_out, *(fd for fd, _ in joined)):
+            self._be_init(inner, join_fds)
+        # with init's end of the channel open here, its death would not be seen
+        for fd in (theirs, report_out, *(fd for fd, _ in joined)):
             os.close(fd)
+        return self._await_init(channel, pid, pidfd, report_in)
+
+    def _await_init(self, channel: Channel, pid: int, pidfd: int, report_in: int) -> tuple[int, int]:
+        """Return pid and pidfd of the init that process ``pid`` makes, and see that one off."""
+        if self.plan.users_first:
+            try:
+                write_maps(pid, self.plan.userns)
+                _send(channel, MAPPED)
+            except BaseException:
+                _sys.pidfd_send_signal(pidfd, 9, 0)  # it waits for them
+                _sys.waitid_pidfd(pidfd, WEXITED)
+                for fd in (report_in, pidfd):
+                    os.close(fd)
+                raise
         try:
             init_pid = entry.read_report(report_in)
         except StageError:
@@ -223,8 +244,7 @@ class Maker:
             os.close(pidfd)
         return init_pid, _sys.pidfd_open(init_pid, 0)
 
-    def _be_init(self, ours: int, channel: Channel, join_fds: tuple[int, ...]) -> NoReturn:
-        os.close(ours)
+    def _be_init(self, channel: Channel, join_fds: tuple[int, ...]) -> NoReturn:
         self._held.close()
         self.forget()
         init.main(
@@ -327,8 +347,10 @@ def adjust_oom_score(pid: int | str, process: ProcessPlan) -> None:
             ) from error
 
 
-def start(created: Created, process: ProcessPlan) -> None:
+def start(created: Created, process: ProcessPlan, listener: Callable[[int], None] = no_listener) -> None:
     """Let init execute the program, and return once it runs.
+
+    ``listener`` gets the descriptor of a seccomp filter that notifies.
 
     Raises:
         ExecError: the program cannot be executed; 126 or 127.
@@ -337,7 +359,7 @@ def start(created: Created, process: ProcessPlan) -> None:
     try:
         created.channel.send(START)
         processes.await_answer(created.channel.fd, created.pid)
-        data, _, _ = _sys.recvmsg(created.channel.fd, 65536, 0)
+        data = answer(created.channel.fd, listener)
     except (BrokenPipeError, ConnectionResetError) as error:
         raise StageError("the process has died before its program began", stage="init") from error
     created.channel.close()

@@ -43,16 +43,21 @@ def open_joined(spaces: Namespaces) -> tuple[tuple[int, int], ...]:
     Raises:
         HostError: a path is no namespace of that type. Source: ioctl_ns(2) NS_GET_NSTYPE
     """
-    opened = []
-    for kind, path in spaces.join:
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            found = _sys.ns_type(fd)
-        except OSError as error:
-            raise HostError(f"join {kind} namespace {path}: {(error.strerror or '').lower()}") from error
-        if found != CLONE_FLAGS[kind]:
-            raise HostError(f"join {kind} namespace {path}: it is a namespace of another type")
-        opened.append((fd, found))
+    opened: list[tuple[int, int]] = []
+    try:
+        for kind, path in spaces.join:
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                opened.append((fd, CLONE_FLAGS[kind]))
+                found = _sys.ns_type(fd)
+            except OSError as error:
+                raise HostError(f"join {kind} namespace {path}: {(error.strerror or '').lower()}") from error
+            if found != CLONE_FLAGS[kind]:
+                raise HostError(f"join {kind} namespace {path}: it is a namespace of another type")
+    except HostError:
+        for fd, _ in opened:
+            os.close(fd)
+        raise
     return tuple(opened)
 
 

@@ -85,18 +85,34 @@ def begin(directory: str, program: str, paths: tuple[str, ...], *, listener: Cal
         raise WrongState("cannot start a container that has stopped or does not wait to be started") from error
     try:
         Channel(fd, Sequence.begun(), "maker").send(START)
-        while True:
-            data, fds, _ = _sys.recvmsg(fd, 65536, 1)
-            if data[:1] != LISTENER:
-                break
-            listener(fds[0])
-            os.close(fds[0])
+        data = answer(fd, listener)
     except (BrokenPipeError, ConnectionResetError) as error:
         raise StageError("the process has died before its program began", stage="init") from error
     finally:
         os.close(fd)
     if data:
         raise begin_error(data, program, paths)
+
+
+def answer(fd: int, listener: Callable[[int], None]) -> bytes:
+    """Return what init says after START, b"" when its program runs; ``listener`` gets a filter's descriptor before."""
+    data, fds, _ = _sys.recvmsg(fd, 65536, 1)
+    if data[:1] != LISTENER or not fds:
+        return data
+    try:
+        listener(fds[0])
+    finally:
+        os.close(fds[0])
+    return _sys.recvmsg(fd, 65536, 0)[0]
+
+
+def no_listener(_fd: int) -> None:
+    """Refuse the descriptor of a filter that notifies.
+
+    Raises:
+        StageError: always.
+    """
+    raise StageError("seccomp: nobody listens to the filter's notifications", stage="init")
 
 
 def begin_error(data: bytes, program: str, paths: tuple[str, ...]) -> PycontainError:

@@ -29,7 +29,7 @@ from pycontain.runtime.trees import Trees, guarded_null, is_null
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any, NoReturn
 
     from pycontain.plan.ops import Op
@@ -137,8 +137,23 @@ def take_ids(channel: Channel) -> None:
 def install_terminal(slave: int) -> None:
     """Make a terminal the controlling one of this session, and standard input, output and error."""
     _sys.tty_make_controlling(slave)
+    install_streams(slave)
+
+
+def install_streams(slave: int) -> None:
+    """Make a terminal's side standard input, output and error."""
     for number in range(3):
         os.dup2(slave, number, inheritable=True)
+
+
+def close_others(keep: Iterable[int]) -> None:
+    """Close every descriptor from 3 on that is not in ``keep``."""
+    first = 3
+    for fd in sorted(keep):
+        if fd > first:
+            _sys.close_range(first, fd - 1)
+        first = max(first, fd + 1)
+    _sys.close_range(first, 2**32 - 1)
 
 
 def report(channel: Channel, error: BaseException) -> NoReturn:

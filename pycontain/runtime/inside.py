@@ -34,6 +34,7 @@ from pycontain.plan.ops import (
     JoinKeyring,
     LoopbackUp,
     MakeDirectory,
+    MakeNodes,
     MaskPaths,
     NewFilesystem,
     PivotRoot,
@@ -45,7 +46,7 @@ from pycontain.plan.ops import (
     SetHostname,
     Sysctl,
 )
-from pycontain.runtime import hooks, mountpoints, rootpath
+from pycontain.runtime import hooks, mountpoints, nodes, rootpath
 from pycontain.runtime.channel import HOOKED, HOOKS, TERMINAL
 from pycontain.runtime.trees import (
     empty_directory,
@@ -196,6 +197,24 @@ def _attach(inside: Inside, op: Attach) -> None:
         set_propagation(tree, op.propagation)
     os.close(target)
     os.close(tree)
+
+
+@_applies(MakeNodes)
+def _make_nodes(inside: Inside, op: MakeNodes) -> None:
+    for device in op.devices:
+        parent, _, name = device.path.rpartition("/")
+        directory = rootpath.make_directory(inside.root, parent or "/")
+        try:
+            nodes.make(directory, name, device)
+        finally:
+            os.close(directory)
+    for path, target in op.links:
+        parent, _, name = path.rpartition("/")
+        directory = rootpath.make_directory(inside.root, parent)
+        try:
+            nodes.link(directory, name, target)
+        finally:
+            os.close(directory)
 
 
 @_applies(Remount)

@@ -117,6 +117,14 @@ class Joiner:
             # there: no process with more rights than the container's may.
             owned = bool(flags & CLONE_NEWUSER)
             slave = -1 if owned else self._become(channel)
+            # for the same reason it holds nothing by then that is not the container's: no file and no terminal of the
+            # caller, and not the host's null device
+            if slave >= 0:
+                init.install_streams(slave)
+            else:
+                self.stdio.install()
+            preserved = range(3, 3 + self.process.preserve_fds)
+            init.close_others((channel.fd, report, *preserved, *((slave,) if slave >= 0 else ())))
             pid, _ = _sys.clone3(CLONE_PARENT, -1, 0)
             if pid != 0:
                 entry.report_pid(report, pid)
@@ -129,8 +137,6 @@ class Joiner:
             os.setsid()
             if slave >= 0:
                 init.install_terminal(slave)
-            else:
-                self.stdio.install()
             channel.send(READY)
             channel.receive(START)
             credentials.finish(self.process, channel.fd, tied=False)

@@ -299,8 +299,15 @@ def relay_terminal(
         return relay(pidfd, (inward, outward), forward=forward, resized=resized, terminal=terminal)
 
 
-def attend(created: Created, process: ProcessPlan, *, interactive: bool, detach_keys: bytes = b"") -> int:
-    """Start a process, be its terminal, and return its exit code; 0 when the user detached.
+def attend(
+    created: Created,
+    process: ProcessPlan,
+    *,
+    interactive: bool,
+    detach_keys: bytes = b"",
+    detached: Callable[[], None] | None = None,
+) -> int:
+    """Start a process, be its terminal, and return its exit code; 0 when the user detached: ``detached`` is called.
 
     Raises:
         UsageError: ``interactive``, and standard input is not a terminal; the process has been killed then.
@@ -316,6 +323,8 @@ def attend(created: Created, process: ProcessPlan, *, interactive: bool, detach_
         create.abandon(created)
         raise
     if not be_terminal(created, interactive=interactive, detach_keys=detach_keys):
+        if detached is not None:
+            detached()
         say_detached()
         return 0
     return create.wait(created)[0]

@@ -4,8 +4,7 @@ Every round runs each program once, in a new order, with a pause between two run
 before is torn down in the background, and always meeting the same neighbour's rest would favour one. *Hot* leaves 60 ms
 between runs; *after idle* 150 ms, after which the kernel's first cgroup operations take milliseconds.
 
-Absolute times depend on the machine and its load; compare the ratios of one table. ``--realtime`` lets every program
-run before anything else, for a machine that is not idle.
+Absolute times depend on the machine and its load; compare the ratios of one table.
 """
 
 from __future__ import annotations
@@ -150,18 +149,6 @@ def without_hybrid_cgroup2() -> Iterator[int]:
         holder.wait()
 
 
-def before_all_others() -> None:
-    """Give this process and all that it starts real-time priority.
-
-    Such processes may not enter a cgroup of the version 1 controller "cpu", which gets no such time by default: without
-    its mount, in this private mount namespace, no runtime makes one there.
-    """
-    mount = probe.cgroup1_mount("cpu")
-    if mount is not None:
-        subprocess.run(["umount", str(mount)], check=True)
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
-
-
 def usable(candidates: Iterator[Peer], directory: Path) -> tuple[list[Peer], list[str]]:
     """Return the programs that can run the container at all, and a line for each other one."""
     chosen, absent = [], []
@@ -216,7 +203,6 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Measure container starts beside other runtimes.")
     parser.add_argument("--rounds", type=int, default=20, help="runs of each program in each mode (default: 20)")
-    parser.add_argument("--realtime", action="store_true", help="before all other processes of the machine (root)")
     options = parser.parse_args()
     if os.geteuid() == 0 and "PYCONTAIN_BENCH_INSIDE" not in os.environ:
         # podman leaves mounts behind
@@ -227,8 +213,6 @@ def main() -> None:
     directory = images.memory_directory("bench-")
     try:
         rootfs = images.rootfs("busybox")
-        if options.realtime:
-            before_all_others()
         with without_hybrid_cgroup2() as namespace, closing(Loaded(directory / "pycontain", rootfs)) as loaded:
             chosen, absent = usable(chain(peers(directory, rootfs, namespace), [loaded]), directory)
             measure(chosen, options.rounds)

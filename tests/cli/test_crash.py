@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from harness import leaks
 from harness.cli import Cli, describe
+from harness.ordinary_user import OrdinaryUser
 from harness.probe import requires
 
 pytestmark = [pytest.mark.runtime, requires("root")]
@@ -240,3 +241,39 @@ def test_a_direct_container_ends_with_its_command_whenever_that_is(
                 assert time.monotonic() < deadline, (left, report)
                 time.sleep(0.02)
             wreckage.add(f"stop {number} of {count}, {delay_s} s: {report['program']} in {report['stops'][-1:]}")
+
+
+def of_root(root: Path) -> list[str]:
+    """Return the command lines of processes that work for a root directory."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if str(root) in words:
+            lines.append(" ".join(words))
+    return lines
+
+
+@pytest.mark.timeout(120)
+def test_who_makes_init_for_an_ordinary_user_ends_with_the_command(user: OrdinaryUser, busybox: Path) -> None:
+    """With clocks of its own a process enters its user namespace first, and waits there for its ids."""
+    cli, root = user.cli(), user.rootfs(busybox)
+    words = ["run", "--rm", "--time-offset", "1h", str(root), "--", "/bin/true"]
+    assert cli.ok(*words) == ""
+
+    def killed_at(number: int) -> dict[str, Any]:
+        argv = [sys.executable, "-I", str(KILLER), str(number), MESSAGES, *cli.argv(*words)]
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        report: dict[str, Any] = json.loads(done.stderr.splitlines()[-1])
+        return report
+
+    count = len(killed_at(0)["stops"])
+    assert count >= 12
+    for number in range(1, count + 1):
+        killed_at(number)
+        deadline = time.monotonic() + 5
+        while left := of_root(cli.root):
+            assert time.monotonic() < deadline, (number, left)
+            time.sleep(0.02)

@@ -363,3 +363,31 @@ def test_top_refuses_what_cannot_be_filtered(pycontain: Cli, busybox: Path, word
     message = pycontain.fails("top", "busy", *words)
     assert named in message
     assert message.count("\n") == 2
+
+
+@pytest.mark.parametrize("options", [[], ["-d"]], ids=["direct", "monitored"])
+def test_rm_is_done_by_others_when_its_owner_is_killed(pycontain: Cli, busybox: Path, options: list[str]) -> None:
+    """The command, or the monitor, cannot remove the container any more: whoever looks next does."""
+
+    def kill_owner() -> None:
+        process = pycontain.popen("run", "--rm", *options, "--name", "one", busybox, "--", "sleep", "600")
+        found = eventually(lambda: list((pycontain.root / "state").glob("containers/*/state.json")))
+        eventually(lambda: pycontain.run("exec", "one", "true").returncode == 0)
+        state = json.loads(found[0].read_text())
+        os.kill(state["monitor_pid"], signal.SIGKILL)
+        process.communicate(timeout=20)
+        if options:  # nothing ends with a monitor
+            os.kill(state["pid"], signal.SIGKILL)
+        eventually(lambda: not os.path.exists(f"/proc/{state['pid']}/exe"))
+
+    kill_owner()
+    assert pycontain.ok("ps", "-a", "--format", "{{.Names}} {{.Status}}") == ""
+    kill_owner()
+    message = pycontain.fails("start", "one")
+    assert "does not exist" in message
+    assert "it was made with --rm" in message
+    kill_owner()
+    assert pycontain.ok("run", "--rm", "--name", "one", busybox, "--", "echo", "again") == "again\n"
+    for kind in ("overlay", "logs", "files"):
+        directory = pycontain.root / "data" / kind
+        assert not directory.is_dir() or not list(directory.iterdir())

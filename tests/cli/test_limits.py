@@ -30,6 +30,7 @@ FILES = {
     "cpus": ("cpuset/cpuset.cpus", "cpuset.cpus"),
     "mems": ("cpuset/cpuset.mems", "cpuset.mems"),
     "shares": ("cpu/cpu.shares", "cpu.weight"),
+    "rates": ("blkio/blkio.throttle.read_bps_device", "io.max"),
     "cpu time": ("cpuacct/cpuacct.usage", "cpu.stat"),
     "cpu periods": ("cpu/cpu.stat", "cpu.stat"),
 }
@@ -237,6 +238,64 @@ def test_rate_of_a_device(pycontain: Cli, busybox: Path, loop_device: str) -> No
     assert 1.4 < read_seconds(pycontain, busybox, loop_device, "--device-read-bps", f"{loop_device}:1m") < 4
     assert 1.4 < read_seconds(pycontain, busybox, loop_device, "--device-read-iops", f"{loop_device}:16") < 4
     assert read_seconds(pycontain, busybox, loop_device) < 1
+
+
+def write_seconds(pycontain: Cli, root: Path, device: str, *options: str) -> float:
+    """Return how long writing 2 MiB to a device, past the page cache, takes in a container."""
+    script = f"cat /proc/uptime; dd if=/dev/zero of={device} bs=64k count=32 oflag=direct 2>/dev/null; cat /proc/uptime"
+    before, after = inside(pycontain, root, script, "--device", device, *options).splitlines()
+    return float(after.split()[0]) - float(before.split()[0])
+
+
+@pytest.mark.guest("qemu")
+@requires("loop", "cgroup:blkio" if has("cgroup1:blkio") else "cgroup:io")
+def test_rate_of_writing(pycontain: Cli, busybox: Path, loop_device: str) -> None:
+    assert 1.4 < write_seconds(pycontain, busybox, loop_device, "--device-write-bps", f"{loop_device}:1m") < 4
+    assert 1.4 < write_seconds(pycontain, busybox, loop_device, "--device-write-iops", f"{loop_device}:16") < 4
+    assert write_seconds(pycontain, busybox, loop_device) < 1
+
+
+@pytest.mark.guest("uml", "qemu")
+@requires("loop", "cgroup:blkio" if has("cgroup1:blkio") else "cgroup:io")
+def test_rates_are_written_down(pycontain: Cli, busybox: Path, loop_device: str) -> None:
+    """Each of the four options ends in its own file or word of the kernel."""
+    rates = {"read-bps": "1m", "write-bps": "2m", "read-iops": "30", "write-iops": "40"}
+    options = [word for key, rate in rates.items() for word in (f"--device-{key}", f"{loop_device}:{rate}")]
+    pycontain.ok("run", "-d", "--name", "slow", *options, busybox, "--", "/bin/sleep", "1000")
+    number = os.stat(loop_device).st_rdev
+    name = f"{os.major(number)}:{os.minor(number)}"
+    file = cgroup_file(pycontain, "slow", "rates")
+    if file.name == "io.max":
+        assert file.read_text() == f"{name} rbps={MIB} wbps={2 * MIB} riops=30 wiops=40\n"
+        return
+    for key, value in (("read_bps", MIB), ("write_bps", 2 * MIB), ("read_iops", 30), ("write_iops", 40)):
+        assert (file.parent / f"blkio.throttle.{key}_device").read_text() == f"{name} {value}\n"
+
+
+@pytest.mark.guest("uml", "qemu")
+@requires("cgroup:blkio" if has("cgroup1:blkio") else "cgroup:io")
+def test_share_of_disk_time(pycontain: Cli, busybox: Path) -> None:
+    """The weight is in the kernel's file, or the option is refused with what the kernel lacks."""
+    done = pycontain.run("run", "-d", "--name", "light", "--blkio-weight", "300", busybox, "--", "/bin/sleep", "1000")
+    if done.returncode:
+        assert done.stderr.startswith("pycontain: run: --blkio-weight: this kernel has no "), describe(done)
+        assert "CONFIG_" in done.stderr
+        return
+    directory = cgroup_file(pycontain, "light", "rates").parent
+    found = {file.name: file.read_text().split() for file in directory.glob("*weight")}
+    # BFQ takes docker's numbers; io.weight goes to 10000, and docker's 10 to 1000 become 1 to 10000
+    assert found.get("blkio.bfq.weight", found.get("io.bfq.weight"))[-1:] == ["300"] or found["io.weight"] == [
+        "default",
+        "2930",
+    ], found
+
+
+@requires("root")
+@pytest.mark.skipif(os.path.exists("/sys/fs/selinux/enforce"), reason="SELinux is active")
+def test_labels_are_refused_without_selinux(pycontain: Cli, busybox: Path) -> None:
+    message = pycontain.fails("run", "--rm", "--security-opt", "label=type:container_t", busybox, "--", "/bin/true")
+    assert "--security-opt: label: SELinux is not active on this host" in message
+    assert inside(pycontain, busybox, "echo off", "--security-opt", "label=disable") == "off\n"
 
 
 # -- together ---------------------------------------------------------------------------------------------------

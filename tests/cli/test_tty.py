@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -215,3 +216,89 @@ def test_a_terminal_is_asked_for_only_where_there_is_one(pycontain: Cli, busybox
         pycontain.argv("run", "-t", "--rm", busybox, "echo", "hello"), capture_output=True, check=True
     )
     assert done.stdout == b"hello\r\n"
+
+
+ENDLESS = "trap 'echo hung up > /sign' HUP; while :; do echo line; sleep 0.05; echo $((n += 1)) > /count; done"
+
+
+def counts(pycontain: Cli, name: str) -> bool:
+    """Tell whether the loop of ENDLESS still goes round in a container, and nobody has hung up on it."""
+
+    def read() -> str:
+        return pycontain.ok("exec", name, "sh", "-c", "cat /sign 2>/dev/null; cat /count")
+
+    before = read()
+    time.sleep(1)
+    return "hung" not in before and read() not in (before, "")
+
+
+def test_detached_exec_goes_on(window: Window, pycontain: Cli, busybox: Path) -> None:
+    """As in docker, the keys leave the terminal and not the process; it can write as much as it likes."""
+    before = window.modes()
+    pycontain.ok("run", "-d", "--name", "one", busybox, "sleep", "600")
+    window.pycontain("exec", "-it", "one", "sh", "-c", ENDLESS)
+    window.until("line")
+    window.press("C-p", "C-q")
+    window.until("read escape sequence", anywhere=True)
+    window.until("<0>")
+    assert window.modes() == before
+    assert counts(pycontain, "one")
+    pycontain.ok("exec", "one", "sh", "-c", "rm /count; yes | head -c 300000 > /dev/pts/0")  # more than fits
+    time.sleep(0.3)
+    assert counts(pycontain, "one")
+    pycontain.ok("rm", "-f", "one")
+
+
+def test_detached_exec_goes_on_without_a_monitor(window: Window, pycontain: Cli, busybox: Path) -> None:
+    with pycontain.popen("run", "--rm", "--name", "one", busybox, "sleep", "600") as foreground:
+        deadline = time.monotonic() + 10
+        while pycontain.run("exec", "one", "true").returncode:
+            assert time.monotonic() < deadline
+        window.pycontain("exec", "-it", "one", "sh", "-c", ENDLESS)
+        window.until("line")
+        window.press("C-p", "C-q")
+        window.until("<0>")
+        assert counts(pycontain, "one")
+        pycontain.run("kill", "one")
+        foreground.wait(timeout=20)
+
+
+def test_exec_survives_its_command(window: Window, pycontain: Cli, busybox: Path) -> None:
+    """Killed or with its terminal closed, the command takes nothing with it."""
+    pycontain.ok("run", "-d", "--name", "one", busybox, "sleep", "600")
+    window.pycontain("exec", "-it", "one", "sh", "-c", ENDLESS)
+    window.until("line")
+    (command,) = [
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if b"\0exec\0-it\0one\0" in path.read_bytes() and str(pycontain.root).encode() in path.read_bytes()
+    ]
+    os.kill(command, signal.SIGKILL)
+    window.until("<137>", anywhere=True)
+    assert counts(pycontain, "one")
+    pycontain.ok("rm", "-f", "one")
+
+
+def test_exec_in_the_background_with_a_terminal(pycontain: Cli, busybox: Path) -> None:
+    pycontain.ok("run", "-d", "--name", "one", busybox, "sleep", "600")
+    pycontain.ok("exec", "-dt", "one", "sh", "-c", f"tty > /tty; {ENDLESS}")
+    time.sleep(0.5)
+    assert counts(pycontain, "one")
+    assert pycontain.ok("exec", "one", "cat", "/tty").startswith("/dev/pts/")
+    pycontain.ok("rm", "-f", "one")
+
+
+def test_kept_terminals_are_closed(pycontain: Cli, busybox: Path) -> None:
+    """A monitor holds a terminal no longer than its process lives."""
+    pycontain.ok("run", "-d", "--name", "one", busybox, "sleep", "600")
+    state = pycontain.root / "state"
+    (found,) = state.glob("containers/*/state.json")
+    monitor = json.loads(found.read_text())["monitor_pid"]
+    before = len(os.listdir(f"/proc/{monitor}/fd"))
+    for words in (["-t", "one", "true"], ["-dt", "one", "true"], ["-t", "one", "false"]):
+        pycontain.run("exec", *words)
+    deadline = time.monotonic() + 5
+    while len(os.listdir(f"/proc/{monitor}/fd")) > before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    pycontain.ok("rm", "-f", "one")

@@ -94,7 +94,7 @@ def test_without_a_path(oci: Oci) -> None:
     document = oci.config("true")
     document["linux"].pop("cgroupsPath", None)
     oci.ok("create", "-b", oci.bundle(document), "c")
-    assert "/pycontain-oci/c\n" in Path(f"/proc/{oci.state('c')['pid']}/cgroup").read_text()
+    assert "/pycontain-oci/c." in Path(f"/proc/{oci.state('c')['pid']}/cgroup").read_text()
 
 
 def test_a_cgroup_with_processes_is_refused(oci: Oci) -> None:

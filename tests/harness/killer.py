@@ -62,7 +62,7 @@ class Tracer:
         if first == 0:
             os.close(writing)
             os.read(reading, 1)
-            os.execv(argv[0], argv)
+            os.execvp(argv[0], argv)
         os.close(reading)
         ptrace(SEIZE, first, 0, OPTIONS)
         ptrace(INTERRUPT, first)

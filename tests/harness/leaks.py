@@ -97,7 +97,7 @@ def mop_up(containers: list[str]) -> None:
 
     So that a failure is one failure, and a container that runs for ever does not.
     """
-    paths = [path for mount in _cgroup_mounts() for name in containers for path in _below(mount, name)]
+    paths = [path for mount in cgroup_mounts() for name in containers for path in _below(mount, name)]
     for path in paths:
         for pid in Path(path, "cgroup.procs").read_text().split():
             os.kill(int(pid), signal.SIGKILL)
@@ -135,7 +135,7 @@ def _mounts() -> dict[str, str]:
 def _cgroups() -> dict[str, str]:
     """Return the path below a hierarchy's mount -> the same with the hierarchies that have it."""
     found: dict[str, list[str]] = {}
-    for mount in _cgroup_mounts():
+    for mount in cgroup_mounts():
         for directory in _directories(mount):
             below = directory[len(mount) :]
             if "pycontain" in below and not below.endswith(SHARED_CGROUPS):
@@ -157,7 +157,8 @@ def _directories(top: str) -> Iterator[str]:
         yield from _directories(directory)
 
 
-def _cgroup_mounts() -> Iterator[str]:
+def cgroup_mounts() -> Iterator[str]:
+    """Yield where each hierarchy is mounted."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")
         if right.startswith("cgroup"):

@@ -55,10 +55,14 @@ class Oci:
         self.place = place
         self.rootfs = rootfs
         self.program = program
+        self._configurations = 0
 
     def config(self, *args: str) -> dict[str, Any]:
-        """Return a configuration that runs ``args``."""
-        return config(self.rootfs, *args)
+        """Return a configuration that runs ``args``, in a cgroup that no other test's container has."""
+        document = config(self.rootfs, *args)
+        self._configurations += 1
+        document["linux"]["cgroupsPath"] = f"pycontain-oci/{self.place.name}-{self._configurations}"
+        return document
 
     def bundle(self, document: Mapping[str, Any] | str, name: str = "bundle") -> Path:
         """Write a bundle and return its directory."""

@@ -2,6 +2,8 @@
  *
  *   grasp key NAME COMMAND…   puts a key into a session keyring of its own and runs the command (on the host)
  *   grasp find NAME           prints the key's content if this process possesses it
+ *   grasp descriptors FILE    watches for other processes until it is killed; says so of each that holds that file or a
+ *                             null device through which its mode can be changed
  *   grasp rights MASK         watches for other processes until it is killed; prints the permitted capabilities of each
  *                             that has more than MASK and that it may trace
  */
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -71,6 +74,43 @@ seize(int pid, const char *name, unsigned long long allowed)
     waitpid(child, NULL, 0);
 }
 
+/* What can be had of another process's open files; each is told once. */
+static void
+look_at_descriptors(const char *pid, const struct stat *wanted)
+{
+    char path[128];
+    static int told_file, told_null;
+    for (int fd = 0; fd < 64; fd++) {
+        struct stat found;
+        snprintf(path, sizeof(path), "/proc/%s/fd/%d", pid, fd);
+        if (stat(path, &found) < 0)
+            continue;
+        if (found.st_dev == wanted->st_dev && found.st_ino == wanted->st_ino && !told_file++)
+            puts("holds the file");
+        struct stat own;
+        if (stat("/dev/null", &own) == 0 && S_ISCHR(found.st_mode) && found.st_rdev == own.st_rdev &&
+            found.st_dev != own.st_dev && chmod(path, found.st_mode & 07777) == 0 && !told_null++)
+            puts("holds the null device");
+        fflush(stdout);
+    }
+}
+
+static void __attribute__((noreturn))
+watch_descriptors(const char *file)
+{
+    struct stat wanted;
+    puts("watching");
+    fflush(stdout);
+    for (;;) {
+        DIR *directory = opendir("/proc");
+        if (stat(file, &wanted) == 0)
+            for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+                if (atoi(entry->d_name) > 1 && atoi(entry->d_name) != getpid())
+                    look_at_descriptors(entry->d_name, &wanted);
+        closedir(directory);
+    }
+}
+
 static void __attribute__((noreturn))
 watch(unsigned long long allowed)
 {
@@ -97,6 +137,8 @@ main(int argc, char **argv)
         return add_key_and_run(argv + 2);
     if (argc == 3 && strcmp(argv[1], "find") == 0)
         return find_key(argv[2]);
+    if (argc == 3 && strcmp(argv[1], "descriptors") == 0)
+        watch_descriptors(argv[2]);
     if (argc == 3 && strcmp(argv[1], "rights") == 0)
         watch(strtoull(argv[2], NULL, 16));
     return 2;

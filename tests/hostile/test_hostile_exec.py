@@ -46,6 +46,34 @@ def test_nobody_with_more_rights_can_be_seized(pycontain: Cli, grasp: Path, user
     assert pycontain.ok("logs", container) == "watching\n"
 
 
+@pytest.mark.parametrize("how", [[], ["-t"], ["-i"]], ids=["", "terminal", "input"])
+def test_who_enters_holds_nothing_of_the_host(pycontain: Cli, grasp: Path, tmp_path: Path, how: list[str]) -> None:
+    """With the host's users and SYS_PTRACE, all that a process holds when it becomes visible can be had from it."""
+    options = ["--userns", "host", "--cap-add", "SYS_PTRACE", "-v", f"{tmp_path}:/seen"]
+    words = ["--name", "grasping", *options, grasp, "--", "/grasp", "descriptors", "/seen/host"]
+    pycontain.ok("run", "-d", *words)
+    wait_for(pycontain, "watching")
+    with (tmp_path / "host").open("w+") as file:
+        for _ in range(30):
+            argv = pycontain.argv("exec", *how, "grasping", "/bin/true")
+            subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=True, timeout=30)
+    assert pycontain.ok("logs", "grasping") == "watching\n"
+    # control: a process that comes in with such a file is noticed
+    pid = pycontain.ok("inspect", "--format", "{{.State.Pid}}", "grasping").strip()
+    with (tmp_path / "host").open("w+") as file:
+        subprocess.run(["nsenter", "--pid", "--target", pid, "sleep", "0.3"], stdout=file, check=True)
+    wait_for(pycontain, "holds the file")
+    with open("/dev/null", "r+b", buffering=0) as null:
+        subprocess.run(["nsenter", "--pid", "--target", pid, "sleep", "0.3"], stdin=null, check=True)
+    wait_for(pycontain, "holds the null device")
+
+
+def wait_for(pycontain: Cli, text: str) -> None:
+    deadline = time.monotonic() + 10
+    while text not in pycontain.ok("logs", "grasping"):
+        assert time.monotonic() < deadline
+
+
 def test_who_has_more_rights_can_be_seen(pycontain: Cli, grasp: Path) -> None:
     """Control: what the test above looks for shows where it is."""
     options = ["--userns", "host", "--cap-add", "SYS_PTRACE"]

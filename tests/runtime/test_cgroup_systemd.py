@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import systemd
+from harness import oci, systemd
 from harness.images import REPOSITORY
 from harness.probe import requires
 
@@ -73,6 +73,12 @@ try:
         words += ["--cgroupns", "host", "-m", "32m", {busybox!r}, "/bin/cat", "/proc/self/cgroup"]
         done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         said["runs"].append([done.returncode, done.stdout, done.stderr])
+    if not user:
+        words = [{program!r} + "-oci", "--root", sys.argv[2] + ".oci", "--systemd-cgroup"]
+        words += ["run", "-b", {bundle!r}, "box"]
+        done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        left = os.path.exists("/sys/fs/cgroup/system.slice/oci-box.scope")
+        said["oci"] = [done.returncode, done.stdout, done.stderr, left]
 except PycontainError as error:
     said["error"] = [str(error), error.hint]
 finally:
@@ -88,7 +94,14 @@ def said(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> dict[str, A
     script = output / "script.py"
     paths = [entry for entry in sys.path if entry]
     program = str(Path(sys.executable).parent / "pycontain")
-    script.write_text(SCRIPT.format(repository=str(REPOSITORY), path=paths, program=program, busybox=str(busybox)))
+    bundle = output / "bundle"
+    bundle.mkdir()
+    document = oci.config(busybox, "cat", "/proc/self/cgroup")
+    document["linux"]["cgroupsPath"] = "system.slice:oci:box"
+    document["linux"]["resources"] = {"memory": {"limit": 64 << 20}}
+    (bundle / "config.json").write_text(json.dumps(document))
+    values = {"program": program, "busybox": str(busybox), "bundle": str(bundle)}
+    script.write_text(SCRIPT.format(repository=str(REPOSITORY), path=paths, **values))
     done = systemd.boot(script, output)
     found = {}
     for name in ("system", "user"):
@@ -117,6 +130,11 @@ def test_containers_live_in_one_scope(said: dict[str, Any]) -> None:
             path = out.strip().removeprefix("0::")
             assert path.startswith(f"{scope}/"), (name, out, err)
             assert len(path.rpartition("/")[2]) == 64
+
+
+def test_a_bundle_in_a_scope_of_its_own(said: dict[str, Any]) -> None:
+    """G2: slice:prefix:name; the scope ends with the container."""
+    assert said["system"]["oci"] == [0, "0::/system.slice/oci-box.scope/container\n", "", False]
 
 
 def _check(said: dict[str, Any], group: str) -> None:

@@ -9,7 +9,7 @@ from pycontain.errors import SpecError
 from pycontain.oci import assembly
 from pycontain.plan.facts import USERNS_HOST, HostFacts, UserNamespace
 from pycontain.plan.mounts import compile_mounts
-from pycontain.plan.ops import Attach, DevTree, Op, OpenTree, ReadonlyMount, Remount
+from pycontain.plan.ops import Attach, DevTree, MakeNodes, Op, OpenTree, ReadonlyMount, Remount
 from pycontain.spec.decode import decode
 from pycontain.spec.ids import IDMapping
 from pycontain.spec.mount_options import (
@@ -35,7 +35,7 @@ def spec(*mounts: dict[str, object], **linux: object) -> Spec:
 
 def made(*mounts: dict[str, object], trees: tuple[tuple[str, str], ...] = V2, shift: bool = True) -> list[list[Op]]:
     facts = HostFacts((6, 18), "x86_64", True, UserNamespace(USERNS_HOST), cgroup_trees=trees, idmap_mounts=shift)
-    return list(compile_mounts(spec(*mounts), facts))
+    return [[op for op in ops if not isinstance(op, MakeNodes)] for ops in compile_mounts(spec(*mounts), facts)]
 
 
 def tmpfs(place: str, *options: str) -> dict[str, object]:
