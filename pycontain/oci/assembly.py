@@ -56,6 +56,19 @@ class Assembly(Record):
     warnings: tuple[str, ...] = ()
     scope: Scope | None = None
     rdt: tuple[str, ...] = ()
+    late: tuple[Setting, ...] = ()
+
+    def made(self) -> None:
+        """Do what has to wait until the container's first process is there and no program of the user's has run.
+
+        Raises:
+            HostError: a limit cannot be set.
+        """
+        if self.late:
+            self.cgroup.apply(self.late)
+            self.cgroup.close()
+        if self.scope is not None:
+            self.scope.leave()
 
 
 class Terms(Record):
@@ -89,12 +102,13 @@ def assemble(container: Container, bundle: Bundle, root: str, terms: Terms) -> A
     assert spec.process is not None, "bundle.load has seen to it"
     if cgroup.paths.exists:
         cgroup.create(lambda path: _intend_cgroup(container.journal, path), limits)
-        cgroup.apply(limits, devices)
+        cgroup.apply(tuple(one for one in limits if not _is_late(one)), devices)
         if owns_cgroup(spec, cgroup.paths):
             cgroup.delegate(plan.userns.host_uid(spec.process.user.uid), -1)
     warnings = ungrantable(spec.process, available_capabilities(plan.userns))
     rdt = _resctrl(spec, container) if spec.linux.intel_rdt is not None else ()
-    return Assembly(plan, cgroup, name, warnings, scope, rdt)
+    late = tuple(one for one in limits if _is_late(one))
+    return Assembly(plan, cgroup, name, warnings, scope, rdt, late)
 
 
 def _resctrl(spec: Spec, container: Container) -> tuple[str, ...]:
@@ -102,6 +116,11 @@ def _resctrl(spec: Spec, container: Container) -> tuple[str, ...]:
 
     assert spec.linux.intel_rdt is not None, "the caller has looked"
     return rdt.prepare(spec.linux.intel_rdt, container.id, rdt.mounted(), container.journal)
+
+
+def _is_late(limit: Setting) -> bool:
+    """Whether a limit would forbid the start itself: a process is cloned into its cgroup, by one that may be in it."""
+    return limit.file == "pids.max" and limit.value in ("0", "1")
 
 
 def _intend_cgroup(journaling: Journal, path: str) -> None:
@@ -124,12 +143,11 @@ def owns_cgroup(spec: Spec, paths: CgroupPaths) -> bool:
     namespace = spec.linux.namespace("cgroup")
     if paths.v1 or not paths.unified or namespace is None or namespace.path is not None:
         return False
-    return any(
-        mount.type in ("cgroup", "cgroup2")
-        and mount.destination.rstrip("/") == "/sys/fs/cgroup"
-        and not parse_options(mount.options, "").attr_set & MOUNT_ATTR_RDONLY
-        for mount in spec.mounts
-    )
+    for index, mount in enumerate(spec.mounts):
+        if mount.type in ("cgroup", "cgroup2") and mount.destination.rstrip("/") == "/sys/fs/cgroup":
+            flags = parse_options(mount.options, f"mounts[{index}].options")
+            return not (flags.attr_set | flags.rec_attr_set) & MOUNT_ATTR_RDONLY
+    return False
 
 
 def compile_bundle(bundle: Bundle, container_id: str, cgroup: Cgroup, cache: str, terms: Terms) -> tuple[Plan, str]:

@@ -172,8 +172,7 @@ class Making:
                 terms=Terms(listener=listener, hooks=lambda made: self._run_hooks(made, view)),
             ).create()
         self.created = created
-        if self.assembly.scope is not None:
-            self.assembly.scope.leave()
+        self.assembly.made()
         if not self._furnished:
             self._furnish(created)
         if listener >= 0:

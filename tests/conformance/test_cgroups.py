@@ -94,7 +94,7 @@ def test_without_a_path(oci: Oci) -> None:
     document = oci.config("true")
     document["linux"].pop("cgroupsPath", None)
     oci.ok("create", "-b", oci.bundle(document), "c")
-    assert "/pycontain-oci/c\n" in Path(f"/proc/{oci.state('c')['pid']}/cgroup").read_text()
+    assert "/pycontain-oci/c." in Path(f"/proc/{oci.state('c')['pid']}/cgroup").read_text()
 
 
 def test_a_cgroup_with_processes_is_refused(oci: Oci) -> None:
@@ -126,6 +126,7 @@ LIMITS = [
     ({"memory": {"reservation": 32 << 20}}, "memory", "memory.soft_limit_in_bytes", "memory.low", str(32 << 20)),
     ({"pids": {"limit": 7}}, "pids", "pids.max", "pids.max", "7"),
     ({"pids": {"limit": 0}}, "pids", "pids.max", "pids.max", "0"),
+    ({"pids": {"limit": 1}}, "pids", "pids.max", "pids.max", "1"),
     ({"pids": {"limit": -1}}, "pids", "pids.max", "pids.max", "max"),
     ({"cpu": {"shares": 1024}}, "cpu", "cpu.shares", "cpu.weight", "1024|100"),
     ({"cpu": {"quota": 50000, "period": 100000}}, "cpu", "cpu.cfs_quota_us", "cpu.max", "50000|50000 100000"),
@@ -247,9 +248,8 @@ def test_devices_are_replaced_in_one_step(oci: Oci) -> None:
 @pytest.mark.parametrize("namespace", [True, False])
 def test_what_the_container_sees(oci: Oci, options: tuple[str, ...], namespace: bool) -> None:
     """M12: its own cgroup in each hierarchy, read-only if asked for."""
-    write = (
-        "cd $(ls -d /sys/fs/cgroup/pids /sys/fs/cgroup | head -n 1); mkdir sub 2>/dev/null && rmdir sub && echo made;"
-    )
+    own = "/sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup)"
+    write = f"cd /sys/fs/cgroup/pids 2>/dev/null || cd {own}; mkdir sub 2>&1 && rmdir sub && echo made;"
     document = with_cgroups(
         limited(oci, {}, "sh", "-c", f"{write} {SHOW}; cat /proc/self/cgroup"), *options, namespace=namespace
     )

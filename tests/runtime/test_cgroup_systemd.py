@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import oci
+from harness import oci, systemd
 from harness.images import REPOSITORY
 from harness.probe import requires
 
@@ -20,51 +19,6 @@ pytestmark = [
     # systemd takes the whole hierarchy: only where there is nothing else in it
     pytest.mark.skipif("PYCONTAIN_GUEST" not in os.environ, reason="boots a systemd: only in a guest"),
 ]
-SYSTEMD = "/lib/systemd/systemd"
-NOBODY = 65534
-
-BUS_SOCKET = """
-[Unit]
-DefaultDependencies=no
-[Socket]
-ListenStream=/run/dbus/system_bus_socket
-"""
-BUS = """
-[Unit]
-DefaultDependencies=no
-Requires=dbus.socket
-[Service]
-Type=notify
-NotifyAccess=main
-ExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation
-"""
-USER_MANAGER = """
-[Unit]
-DefaultDependencies=no
-Requires=dbus.service
-After=dbus.service
-[Service]
-Type=notify
-User=nobody
-Delegate=yes
-Environment=XDG_RUNTIME_DIR={runtime}
-ExecStart={systemd} --user --unit=dbus.socket
-"""
-TEST = """
-[Unit]
-DefaultDependencies=no
-Wants=user-manager.service
-After=dbus.service user-manager.service
-Requires=dbus.service
-SuccessAction=exit-force
-FailureAction=exit-force
-[Service]
-Type=oneshot
-ExecStart={python} {script} system {output}/system
-ExecStart=/usr/bin/setpriv --reuid=nobody --regid=nogroup --clear-groups {python} {script} user {output}/user
-Environment=XDG_RUNTIME_DIR={runtime}
-StandardError=file:{output}/stderr
-"""
 #: What a start does, under the manager of the first argument; what came of it goes into the file of the second.
 SCRIPT = """
 import json, os, subprocess, sys
@@ -137,9 +91,6 @@ finally:
 def said(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> dict[str, Any]:
     """Return what the two runs of the script said."""
     output = tmp_path_factory.mktemp("systemd", numbered=True)
-    output.chmod(0o777)
-    output.parent.chmod(0o755)
-    output.parent.parent.chmod(0o755)
     script = output / "script.py"
     paths = [entry for entry in sys.path if entry]
     program = str(Path(sys.executable).parent / "pycontain")
@@ -151,31 +102,7 @@ def said(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> dict[str, A
     (bundle / "config.json").write_text(json.dumps(document))
     values = {"program": program, "busybox": str(busybox), "bundle": str(bundle)}
     script.write_text(SCRIPT.format(repository=str(REPOSITORY), path=paths, **values))
-    runtime = Path("/run/user") / str(NOBODY)
-    runtime.mkdir(parents=True)
-    os.chown(runtime, NOBODY, NOBODY)
-    units = Path("/run/systemd/system")
-    units.mkdir(parents=True)
-    Path("/run/dbus").mkdir(exist_ok=True)
-    words = {"python": sys.executable, "script": script, "output": output, "runtime": runtime, "systemd": SYSTEMD}
-    for name, text in (
-        ("dbus.socket", BUS_SOCKET),
-        ("dbus.service", BUS),
-        ("user-manager.service", USER_MANAGER.format(**words)),
-        ("test.service", TEST.format(**words)),
-        ("test.target", "[Unit]\nDefaultDependencies=no\nWants=test.service\nAllowIsolate=yes\n"),
-    ):
-        (units / name).write_text(text)
-    options = ["--system", "--unit=test.target", "--show-status=0", "--log-target=console", "--log-level=warning"]
-    done = subprocess.run(
-        ["unshare", "-fpm", "--mount-proc", "--kill-child", SYSTEMD, *options],
-        env={"container": "other", "PATH": os.environ["PATH"]},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    done = systemd.boot(script, output)
     found = {}
     for name in ("system", "user"):
         file = output / name
