@@ -51,8 +51,9 @@ def seen(oci: Oci, document: dict[str, Any], kind: str) -> str:
 def other() -> Iterator[int]:
     """Yield a process in new namespaces of every type, with a user namespace of MAPPING."""
     line = "0 100000 1000"
-    words = ["unshare", "--fork", "--kill-child", "-Upmuinc", "-T", "--mount-proc", "sleep", "1000"]
-    with subprocess.Popen(words) as process:
+    words = ["unshare", "--fork", "--kill-child", "-UpmuinC", "-T", "--mount-proc", "sleep", "1000"]
+    # it complains when its child is killed
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
         pid = child_of(process.pid)
         try:
             Path(f"/proc/{pid}/uid_map").write_text(line)
