@@ -90,11 +90,18 @@ def test_paths_that_lead_elsewhere(oci: Oci, path: str) -> None:
 
 
 def test_without_a_path(oci: Oci) -> None:
-    """G1: each container has one of its own."""
+    """G1: each container has one of its own, also where another root directory has a container of that id."""
     document = oci.config("true")
     document["linux"].pop("cgroupsPath", None)
-    oci.ok("create", "-b", oci.bundle(document), "c")
-    assert "/pycontain-oci/c." in Path(f"/proc/{oci.state('c')['pid']}/cgroup").read_text()
+    other = Oci(oci.place / "other", oci.place, oci.rootfs)
+    found = set()
+    for runtime in (oci, other):
+        runtime.ok("create", "-b", oci.bundle(document), "c")
+        line = Path(f"/proc/{runtime.state('c')['pid']}/cgroup").read_text().splitlines()[-1]
+        assert ":/pycontain-oci/c." in line
+        found.add(line)
+    other.remove_all()
+    assert len(found) == 2
 
 
 def test_a_cgroup_with_processes_is_refused(oci: Oci) -> None:
