@@ -14,7 +14,8 @@ packages="
   qemu-system-x86        guest qemu
   crun runc bubblewrap   peers
   podman catatonit conmon    engines that drive pycontain-oci
-  containerd docker.io
+  containerd docker.io        and their dependencies: tini, iptables
+  curl                   speaks to containerd as a kubelet does
   tmux                   a terminal as a person uses it
   procps
   apparmor               the default profile is loaded by its parser

@@ -48,6 +48,7 @@ def pages() -> dict[str, str]:
     found[f"man/{PROGRAM}-performance.7"] = _page(
         f"{PROGRAM}-performance", "7", "what a start takes beside other programs"
     )
+    found[f"man/{PROGRAM}-kubernetes.7"] = _page(f"{PROGRAM}-kubernetes", "7", "engines and clusters on pycontain-oci")
     known = {f"{Path(path).name}.md" for path in found} | {"options.md"}
     for path in SOURCE.iterdir():
         if path.name not in known:

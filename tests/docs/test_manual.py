@@ -21,6 +21,7 @@ FOREIGN = {
     "--add-subgids": "usermod",
     "--add-subuids": "usermod",
     "--rootfs": "podman",
+    "--runc-binary": "ctr",
     "--runtime": "podman",
     "--strict": "mypy",
     "--volatile": "systemd-nspawn",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
-from harness.engines import PARENT, Engine, until
+from harness.engines import PARENT, RUNTIMES, Engine, until
+from harness.images import REPOSITORY
 from harness.leaks import cgroup_mounts
 from harness.probe import has, requires
 
@@ -139,3 +141,19 @@ def test_root_that_is_a_directory(podman: Engine) -> None:
     words = ("run", "--rm", *podman.run_options, "--rootfs")
     assert podman.ok(*words, "/run/engines/rootfs:O", "sh", "-c", "touch /kept; ls /kept") == "/kept"
     assert not (podman.room.path / "rootfs" / "kept").exists()
+
+
+def test_configuration_of_the_manual(podman: Engine) -> None:
+    """containers.conf as pycontain-kubernetes(7) has it, with the path of this installation."""
+    page = (REPOSITORY / "man" / "source" / "pycontain-kubernetes.7.md").read_text()
+    text = page.partition("# PODMAN")[2].split("```")[1]
+    name = podman.runtime
+    path = shutil.which(RUNTIMES[name])
+    text = text.replace("/usr/bin/pycontain-oci", str(path)).replace("pycontain-oci =", f"{name} =")
+    (podman.room.path / "containers.conf").write_text(text.replace('"pycontain-oci"', f'"{name}"'))
+    plain = podman.program[: podman.program.index("--runtime")]
+    words = ("env", "CONTAINERS_CONF=/run/engines/containers.conf", *plain)
+    done = podman.room.run(*words, *podman.run_argv("busybox", "echo", "configured"))
+    assert done.stdout == "configured\n", done.stderr
+    told = podman.room.run(*words, "info", "--format", "{{.Host.OCIRuntime.Path}}")
+    assert told.stdout.strip() == path
