@@ -91,16 +91,19 @@ def _reduce(rules: Iterable[DeviceRule], path: str = "linux.resources.devices") 
     default = True
     entries: list[_Entry] = []
     for index, rule in enumerate(rules):
-        bits = _check(rule, path, index)
+        # Docker writes -1 for "any"
+        major = None if rule.major == -1 else rule.major
+        minor = None if rule.minor == -1 else rule.minor
+        bits = _check(rule, major, minor, path, index)
         if rule.type == "a":
             default = rule.allow
             entries = []
         else:
-            entries = _with(entries, default, (rule.allow, rule.type, rule.major, rule.minor, bits))
+            entries = _with(entries, default, (rule.allow, rule.type, major, minor, bits))
     return default, entries
 
 
-def _check(rule: DeviceRule, path: str, index: int) -> int:
+def _check(rule: DeviceRule, major: int | None, minor: int | None, path: str, index: int) -> int:
     """Return the bits of a rule's access.
 
     Raises:
@@ -114,12 +117,12 @@ def _check(rule: DeviceRule, path: str, index: int) -> int:
         raise SpecError(f"{path}.type", f"{rule.type!r} is not one of a, b, c")
     if not 0 < bits < 8:
         raise SpecError(f"{path}.access", f"{rule.access!r} is not made of r, w and m")
-    if rule.type == "a" and (rule.major is not None or rule.minor is not None):
+    if rule.type == "a" and (major is not None or minor is not None):
         raise SpecError(path, "a rule of type a is for all devices and takes no numbers", hint="say type c or b")
-    if rule.major is not None and not 0 <= rule.major <= _MAX_MAJOR:
-        raise SpecError(f"{path}.major", f"{rule.major} is not between 0 and {_MAX_MAJOR}")
-    if rule.minor is not None and not 0 <= rule.minor <= _MAX_MINOR:
-        raise SpecError(f"{path}.minor", f"{rule.minor} is not between 0 and {_MAX_MINOR}")
+    if major is not None and not 0 <= major <= _MAX_MAJOR:
+        raise SpecError(f"{path}.major", f"{major} is not between 0 and {_MAX_MAJOR}")
+    if minor is not None and not 0 <= minor <= _MAX_MINOR:
+        raise SpecError(f"{path}.minor", f"{minor} is not between 0 and {_MAX_MINOR}")
     return bits
 
 

@@ -228,6 +228,12 @@ def test_privileged_needs_no_program() -> None:
     assert len(container_rules(())) == len(DEFAULT_RULES) + 1
 
 
+def test_minus_one_is_any() -> None:
+    written = container_rules((DeviceRule(True, "c", -1, 7, "r"), DeviceRule(False, "b", 8, -1)))
+    assert written == container_rules((DeviceRule(True, "c", None, 7, "r"), DeviceRule(False, "b", 8, None)))
+    assert allows_everything(container_rules((DeviceRule(True, "a", -1, -1),)))
+
+
 @pytest.mark.parametrize(
     ("rule", "path"),
     [

@@ -31,7 +31,8 @@ def test_device_rules(docker: Engine) -> None:
     """--device-cgroup-rule opens a device to a node that the container makes itself."""
     script = "mknod /tmp/fuse c 10 229; head -c 0 /tmp/fuse 2>&1; true"
     assert "not permitted" in docker.shell(script)
-    assert "not permitted" not in docker.shell(script, "--device-cgroup-rule", "c 10:229 r")
+    for rule in ("c 10:229 r", "c 10:* r", "a *:* rwm"):
+        assert "not permitted" not in docker.shell(script, "--device-cgroup-rule", rule)
 
 
 def test_built_in_volumes_and_commit(docker: Engine) -> None:
