@@ -21,6 +21,7 @@ from harness import leaks
 from harness.cli import Cli, describe
 from harness.ordinary_user import OrdinaryUser
 from harness.probe import requires
+from harness.processes import command_lines
 
 pytestmark = [pytest.mark.runtime, requires("root")]
 
@@ -215,14 +216,7 @@ def test_interrupted_start_undoes_itself(pycontain: Cli, busybox: Path, number: 
 
 def sleeping(seconds: int) -> list[int]:
     """Return the processes that run ``sleep seconds``."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if path.read_bytes() == f"/bin/sleep\0{seconds}\0".encode():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
+    return [pid for pid, words in command_lines() if words == ["/bin/sleep", str(seconds), ""]]
 
 
 @pytest.mark.timeout(120)
@@ -245,15 +239,7 @@ def test_a_direct_container_ends_with_its_command_whenever_that_is(
 
 def of_root(root: Path) -> list[str]:
     """Return the command lines of processes that work for a root directory."""
-    lines = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if str(root) in words:
-            lines.append(" ".join(words))
-    return lines
+    return [" ".join(words) for _, words in command_lines() if str(root) in words]
 
 
 @pytest.mark.timeout(120)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from harness.cli import Cli
 from harness.probe import requires
+from harness.processes import command_lines
 
 pytestmark = [requires("program:tmux")]
 
@@ -268,11 +269,7 @@ def test_exec_survives_its_command(window: Window, pycontain: Cli, busybox: Path
     pycontain.ok("run", "-d", "--name", "one", busybox, "sleep", "600")
     window.pycontain("exec", "-it", "one", "sh", "-c", ENDLESS)
     window.until("line")
-    (command,) = [
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if b"\0exec\0-it\0one\0" in path.read_bytes() and str(pycontain.root).encode() in path.read_bytes()
-    ]
+    (command,) = [pid for pid, words in command_lines() if {str(pycontain.root), "exec", "-it", "one"} <= set(words)]
     os.kill(command, signal.SIGKILL)
     window.until("<137>", anywhere=True)
     assert counts(pycontain, "one")
