@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pycontain.runtime.create import Created
     from pycontain.runtime.settings import Settings
 
+INTERRUPTS = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM)
 OOM_NOTE = "the container was killed because it used up its memory; --memory gives more"
 
 
@@ -35,7 +36,10 @@ def run(settings: Settings, options: RunOptions, say: Callable[[str], None]) -> 
     """
     _on_interrupts(_give_up)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    # until there is something that undoes it, nobody must interrupt its making
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, INTERRUPTS)
     with Making(settings, options) as making:
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, INTERRUPTS)
         streams = Streams(null, interactive=options.interactive)
         created = making.create(Stdio(*streams.inside), tied=True, forget=making.lock.forget)
         streams.close_inside()
@@ -92,13 +96,14 @@ def attend(created: Created, streams: Streams, deadline: Deadline | None = None)
 
 def _on_interrupts(handler: Callable[[int, object], NoReturn] | int) -> None:
     """Set what becomes of signals that would end this process; those that the caller has us ignore stay ignored."""
-    for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM):
+    for number in INTERRUPTS:
         if _signal.getsignal(number) != _signal.SIG_IGN:
             _signal.signal(number, handler)
 
 
 def _give_up(number: int, _frame: object) -> NoReturn:
-    """Unwind, so that what has been made of the container is undone."""
+    """Unwind, so that what has been made of the container is undone; a second signal must not interrupt that."""
+    _on_interrupts(_signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

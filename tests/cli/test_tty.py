@@ -219,7 +219,7 @@ def test_a_terminal_is_asked_for_only_where_there_is_one(pycontain: Cli, busybox
     assert done.stdout == b"hello\r\n"
 
 
-ENDLESS = "trap 'echo hung up > /sign' HUP; while :; do echo line; sleep 0.05; echo $((n += 1)) > /count; done"
+ENDLESS = "trap 'echo hung up > /sign' HUP; while :; do echo $((n += 1)) > /count; echo line; sleep 0.05; done"
 
 
 def counts(pycontain: Cli, name: str) -> bool:

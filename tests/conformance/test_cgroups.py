@@ -20,6 +20,9 @@ from pycontain.cgroups.host import probe_host, usable
 
 #: On the host, most often hybrid, and in a guest with a pure cgroup v2.
 pytestmark = [requires("root", "cgroup2"), pytest.mark.guest("uml")]
+#: What only the other guest's kernel has, and what no guest has; the nearest mark counts.
+IN_QEMU = pytest.mark.guest("qemu")
+IN_NO_GUEST = pytest.mark.guest("none")
 PARENT = f"pycontain-conformance-{os.getpid()}"
 
 
@@ -139,11 +142,13 @@ LIMITS = [
     ({"cpu": {"quota": 50000, "period": 100000}}, "cpu", "cpu.cfs_quota_us", "cpu.max", "50000|50000 100000"),
     ({"cpu": {"quota": 50000, "burst": 10000}}, "cpu", "cpu.cfs_burst_us", "cpu.max.burst", "10000"),
     ({"cpu": {"idle": 1}}, "cpu", "cpu.idle", "cpu.idle", "1"),
-    ({"cpu": {"cpus": "0", "mems": "0"}}, "cpuset", "cpuset.cpus", "cpuset.cpus", "0"),
+    pytest.param(
+        *({"cpu": {"cpus": "0", "mems": "0"}}, "cpuset", "cpuset.cpus", "cpuset.cpus", "0"), marks=IN_QEMU, id="cpuset"
+    ),
 ]
 
 
-@pytest.mark.parametrize(("resources", "controller", "v1", "v2", "value"), LIMITS, ids=[str(row[0]) for row in LIMITS])
+@pytest.mark.parametrize(("resources", "controller", "v1", "v2", "value"), LIMITS)
 def test_limits(oci: Oci, resources: dict[str, Any], controller: str, v1: str, v2: str, value: str) -> None:
     """G4, G5: each limit, in the words of the generation that has the controller."""
     if not has(f"cgroup:{controller}"):
@@ -152,6 +157,7 @@ def test_limits(oci: Oci, resources: dict[str, Any], controller: str, v1: str, v
     assert file(where, controller, v1, v2) in value.split("|")
 
 
+@IN_QEMU
 def test_huge_pages(oci: Oci) -> None:
     """G5, G11: pages in use and pages reserved; a size that there is not is refused, with those that there are."""
     if not has("cgroup:hugetlb"):
@@ -201,6 +207,7 @@ def test_unified_enables_its_controller(oci: Oci) -> None:
     assert Path(found.unified, "memory.max").read_text() == f"{32 << 20}\n"
 
 
+@IN_NO_GUEST
 @requires("hybrid")
 def test_unified_on_version_1(oci: Oci) -> None:
     """G6: a controller that is bound to version 1 has no file there."""
@@ -242,10 +249,14 @@ def test_devices_are_replaced_in_one_step(oci: Oci) -> None:
         rules = [NOTHING, *([{"allow": True, "access": "rw", **OTHER}] if allowed else [])]
         resources.write_text(json.dumps({"devices": rules}))
         oci.ok("update", "--resources", resources, "c")
-        time.sleep(0.2)
-        opened.unlink(missing_ok=True)
-        time.sleep(0.5)
-        assert opened.exists() is allowed
+        for _ in range(10):  # a round that was under way at the update may still end with a file
+            time.sleep(0.2)
+            opened.unlink(missing_ok=True)
+            time.sleep(0.5)
+            if opened.exists() is allowed:
+                break
+        else:
+            raise AssertionError(f"turn {turn}: opened, or not, against the rule")
     oci.ok("kill", "--all", "c", "KILL")
     oci.wait("c", "stopped")
     assert said.read_text() == ""
@@ -303,6 +314,7 @@ def test_ownership(oci: Oci, options: tuple[str, ...], namespace: bool, owned: b
     assert Path(where.unified, "pids.max").stat().st_uid == 0
 
 
+@IN_NO_GUEST
 @requires("hybrid")
 def test_no_ownership_on_version_1(oci: Oci) -> None:
     """G8: cgroups of version 1 cannot be given away safely."""

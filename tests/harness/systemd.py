@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,15 @@ def boot(script: Path, output: Path) -> subprocess.CompletedProcess[str]:
     ):
         (units / name).write_text(text)
     options = ["--system", "--unit=test.target", "--show-status=0", "--log-target=console", "--log-level=warning"]
+    try:
+        return _boot(options)
+    finally:
+        # by these the next program would take the machine for one that systemd runs
+        for left in ("/run/systemd", "/run/dbus", str(runtime)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _boot(options: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["unshare", "-fpm", "--mount-proc", "--kill-child", SYSTEMD, *options],
         env={"container": "other", "PATH": os.environ["PATH"]},
