@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LEAF = "pycontain-init"
 
 # another pycontain may remove the empty parent between any two steps of ours
-_RACES = 50
+_RACES = 500
 # what a cgroup says that was removed: to a look-up, and to who has it open
 GONE = (errno.ENOENT, errno.ENODEV)
 REMOVE_TIMEOUT_S = 2.0
