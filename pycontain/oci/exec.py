@@ -72,7 +72,7 @@ def execute(invocation: Invocation, told: Told) -> int:
         if told.text("pidfd-socket"):
             console.send(told.text("pidfd-socket"), "pidfd", created.pidfd)
         if told.text("pid-file"):
-            store.write_file(told.text("pid-file"), str(created.pid).encode(), 0o644)
+            store.write_pid_file(told.text("pid-file"), created.pid)
         if not detach:
             forwarding.block()
         with saved_listener(container, saved, pid=created.pid, status=RUNNING) as listener:

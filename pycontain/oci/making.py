@@ -96,6 +96,7 @@ class Making:
         self.state: State
         self._hooked = False
         self._furnished = False
+        self._pid_file = ""
 
     def __enter__(self) -> Making:
         self.bundle = _with_listen_fds(bundle.load(self.request.bundle), self.request.listen_fds)
@@ -127,13 +128,18 @@ class Making:
         if self.created is not None:
             abandon(self.created)
         assembly.undo(self.container)
-        if self.request.pid_file and self.created is not None:
-            try:
-                os.unlink(self.request.pid_file)
-            except OSError:
-                pass  # it was not written
+        self.remove_pid_file()
         if self._hooked:
             lifehooks.run_poststop(self.bundle.spec.hooks, self.state, self.invocation.log)
+
+    def remove_pid_file(self) -> None:
+        """Remove the file of the process id, if this call has written it."""
+        if self._pid_file:
+            try:
+                os.unlink(self._pid_file)
+            except OSError:
+                pass  # gone already
+            self._pid_file = ""
 
     def create(self, *, status: str) -> Created:
         """Make the container's processes and return its init; ``status`` is what the state says when it is ready.
@@ -186,7 +192,8 @@ class Making:
         self.state = self.state.replace(status=status, pid=created.pid, pid_start=created.pid_start)
         container.save(self.state)
         if request.pid_file:
-            store.write_file(request.pid_file, str(created.pid).encode(), 0o644)
+            store.write_pid_file(request.pid_file, created.pid)
+            self._pid_file = request.pid_file
         return created
 
     def _furnish(self, created: Created) -> None:

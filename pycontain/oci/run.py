@@ -73,9 +73,5 @@ def run(invocation: Invocation, told: Told) -> int:
     making.container.lock()
     making.container.save(making.state.replace(status=STOPPED))
     verbs.destroy(invocation, making.container)
-    if making.request.pid_file:
-        try:
-            os.unlink(making.request.pid_file)
-        except FileNotFoundError:
-            pass
+    making.remove_pid_file()
     return code

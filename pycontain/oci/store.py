@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 
 from pycontain import lean_json
@@ -220,6 +221,18 @@ def write_file(path: str, data: bytes, mode: int) -> None:
             os.close(fd)
     except OSError as error:
         raise StoreError(f"write {path}: {(error.strerror or '').lower()}") from error
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write a process id to a file of the caller's.
+
+    Raises:
+        UsageError: there is something that a rename would replace, /dev/null for one.
+        StoreError: it cannot be written.
+    """
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise UsageError(f"--pid-file: {path}: is not a regular file")
+    write_file(path, str(pid).encode(), 0o644)
 
 
 class Store:

@@ -83,7 +83,7 @@ GLOBAL = Command(
         Option("log-format", "form of messages: text or json", metavar="FORM"),
         Option("debug", "write more messages, and where an error comes from", FLAG),
         Option("systemd-cgroup", "cgroups come from systemd: cgroupsPath is SLICE:PREFIX:NAME", FLAG),
-        Option("rootless", "whether to do without what only root may: true, false or auto", metavar="WHEN"),
+        Option("rootless", "false: only as root of the host; auto and true: what this user may", metavar="WHEN"),
         Option("criu", "taken for older engines, without effect", metavar="FILE"),
         Option("version", "print versions", FLAG, "v"),
     ),

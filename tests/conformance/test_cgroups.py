@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.cgroup_box import until
 from harness.mounts import SHOW, in_userns, lines, seen
 from harness.oci import Oci
 from harness.probe import cgroup1_mount, cgroup2_mount, has, requires
@@ -236,27 +236,36 @@ def test_devices(oci: Oci) -> None:
 
 def test_devices_are_replaced_in_one_step(oci: Oci) -> None:
     """G7: an update never leaves a moment in which what both lists allow is forbidden."""
-    script = "while :; do : </dev/null || echo null; (: </dev/other) 2>&1 | grep -q permitted || : >/tmp/open; done"
+    script = """n=0; while :; do
+        : </dev/null || echo null
+        (: </dev/other) 2>&1 | grep -q permitted || : >/tmp/open
+        echo $((n += 1)) >/tmp/next; mv /tmp/next /tmp/rounds
+    done"""
     document = limited(oci, {"devices": [NOTHING]}, "sh", "-c", script)
     document["linux"]["devices"] = [{"path": "/dev/other", **OTHER}]
     said = oci.place / "said"
     with said.open("w") as out:
         subprocess.run(oci.argv("run", "-d", "-b", oci.bundle(document), "c"), stdout=out, stderr=out, check=True)
     resources = oci.place / "resources"
-    opened = Path(f"/proc/{oci.state('c')['pid']}/root/tmp/open")
+    inside = Path(f"/proc/{oci.state('c')['pid']}/root/tmp")
+
+    def rounds() -> int:
+        return int((inside / "rounds").read_text()) if (inside / "rounds").exists() else 0
+
+    def two_rounds() -> None:
+        """Wait until one that began after this call has ended."""
+        seen = rounds()
+        until(lambda: rounds() >= seen + 2)
+
     for turn in range(6):
         allowed = turn % 2 == 0
         rules = [NOTHING, *([{"allow": True, "access": "rw", **OTHER}] if allowed else [])]
         resources.write_text(json.dumps({"devices": rules}))
         oci.ok("update", "--resources", resources, "c")
-        for _ in range(10):  # a round that was under way at the update may still end with a file
-            time.sleep(0.2)
-            opened.unlink(missing_ok=True)
-            time.sleep(0.5)
-            if opened.exists() is allowed:
-                break
-        else:
-            raise AssertionError(f"turn {turn}: opened, or not, against the rule")
+        two_rounds()
+        (inside / "open").unlink(missing_ok=True)
+        two_rounds()
+        assert (inside / "open").exists() is allowed
     oci.ok("kill", "--all", "c", "KILL")
     oci.wait("c", "stopped")
     assert said.read_text() == ""

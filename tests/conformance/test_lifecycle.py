@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 from pathlib import Path
 
@@ -244,3 +245,15 @@ def test_one_of_many_wins(oci: Oci) -> None:
     assert sorted(process.wait(60) for process in processes) == [0] + [1] * 19
     oci.ok("start", "c")
     assert oci.state("c")["status"] == "running"
+
+
+def test_a_pid_file_replaces_no_device(oci: Oci) -> None:
+    """L2: what is no regular file stays as it is, and nothing has been made."""
+    pipe = oci.place / "pipe"
+    os.mkfifo(pipe)
+    bundle = oci.bundle(oci.config("sleep", "100"))
+    assert "not a regular file" in oci.fails("create", "--pid-file", pipe, "-b", bundle, "c")
+    assert oci.left() == []
+    oci.ok("run", "--detach", "-b", bundle, "c")
+    assert "not a regular file" in oci.fails("exec", "--pid-file", pipe, "c", "true", code=255)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)

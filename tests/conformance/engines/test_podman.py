@@ -93,7 +93,8 @@ def test_hooks(podman: Engine) -> None:
     }.items():
         said = (directory / stage).read_text().replace(" ", "")
         # runc says "creating" or "created" by its version
-        assert f'"status":"{status}"' in said or '"status":"created"' in said, stage
+        accepted = {status, "created"} if not podman.ours and status == "creating" else {status}
+        assert any(f'"status":"{one}"' in said for one in accepted), (stage, said)
 
 
 def test_hook_that_fails(podman: Engine) -> None:
