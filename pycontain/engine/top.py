@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pycontain.engine import lifecycle, waiting
 from pycontain.engine.rendering import Columns
 from pycontain.errors import WrongState
+from pycontain.runtime.psargs import printable, run_ps
 from pycontain.runtime.settings import Settings
 from pycontain.runtime.state import PAUSED, RUNNING, State
 
@@ -23,19 +24,20 @@ def top(settings: Settings, reference: str, arguments: Sequence[str] = (), form:
 
     Raises:
         WrongState: it does not run.
-        UsageError, HostError: see :func:`pycontain.engine.psargs.run_ps`.
+        UsageError, HostError: see :func:`pycontain.runtime.psargs.run_ps`.
     """
     pids = _pids(settings, reference)
     if not arguments:
         now, boot = time.time(), _boot_time()
         rows = (_describe(pid, now, boot) for pid in sorted(pids))
         return COLUMNS.render([row for row in rows if row is not None], form)
-    from pycontain.engine.psargs import run_ps
-
-    titles, found = run_ps(arguments, set(pids))
+    head, lines = run_ps(arguments, set(pids))
+    titles = head.split()
     keys = [title if title not in titles[:at] else f"{title}_{at}" for at, title in enumerate(titles)]
     columns = Columns(tuple(zip(keys, titles, strict=True)), {})
-    return columns.render([dict(zip(keys, map(_printable, row), strict=True)) for row in found], form)
+    # the last column takes the rest of a line
+    fields = (line.split(None, len(titles) - 1) for line in lines)
+    return columns.render([{**dict.fromkeys(keys, ""), **dict(zip(keys, row, strict=False))} for row in fields], form)
 
 
 def _pids(settings: Settings, reference: str) -> list[int]:
@@ -97,13 +99,8 @@ def _describe(pid: int, now: float, boot: int) -> dict[str, str] | None:
         "STIME": _start(started, now),
         "TTY": _terminal(int(fields[4])),
         "TIME": f"{used_s // 3600:02}:{used_s // 60 % 60:02}:{used_s % 60:02}",
-        "CMD": _printable(command or f"[{head.partition('(')[2]}]"),
+        "CMD": printable(command or f"[{head.partition('(')[2]}]"),
     }
-
-
-def _printable(text: str) -> str:
-    """Return a container's text without control characters: they are for its terminal, not for ours."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _user(uid: int) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-
 from pycontain import lean_json
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.errors import HostError, UsageError, WrongState
@@ -11,6 +9,7 @@ from pycontain.oci.invocation import Invocation
 from pycontain.oci.listing import FORMS, write
 from pycontain.oci.store import CREATED, PAUSED, RUNNING, STOPPED, Container, State
 from pycontain.oci.words import Told
+from pycontain.runtime.psargs import run_ps
 
 
 def pause(invocation: Invocation, told: Told) -> int:
@@ -74,14 +73,6 @@ def ps(invocation: Invocation, told: Told) -> int:
         return 0
     # engines give all options of ps as one argument
     words = " ".join(told.arguments[1:]).split() or ["-ef"]
-    done = subprocess.run(["ps", *words], capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode:
-        raise UsageError(f"ps: {' '.join(done.stderr.split()) or f'exit status {done.returncode}'}")
-    title, *lines = done.stdout.splitlines()
-    if "PID" not in title.split():
-        raise UsageError("couldn't find PID field in ps output")
-    column = title.split().index("PID")
-    wanted = {str(pid) for pid in members}
-    chosen = [line for line in lines if line.split()[column : column + 1] and line.split()[column] in wanted]
-    write("".join(f"{line}\n" for line in (title, *chosen)))
+    title, lines = run_ps(words, members)
+    write("".join(f"{line}\n" for line in (title, *lines)))
     return 0

@@ -44,6 +44,7 @@ SOCK_SEQPACKET = 5
 FILES_OF_A_START = 1024
 DIES_WITHIN_MS = 10_000
 TRACER_WAITS_WITHIN_MS = 500
+UNKNOWN_EXIT = 255
 RLIMIT_NAMES = {number: name for name, number in RLIMITS.items()}
 
 
@@ -390,11 +391,16 @@ def abandon(created: Created) -> None:
 
 
 def wait(created: Created) -> tuple[int, int]:
-    """Wait until init ends and return ``(exit code, signal)``; by a signal the code is 128 + its number."""
+    """Wait until init ends and return ``(exit code, signal)``; by a signal the code is 128 + its number.
+
+    Where somebody inside keeps its status from us the code is 255.
+    """
     result = _reap(created, None)
     os.close(created.pidfd)
     if result is None:
-        status = processes.exit_of_zombie(created.pid) or 0
+        status = processes.exit_of_zombie(created.pid)
+        if status is None:
+            return UNKNOWN_EXIT, 0
         return (os.WEXITSTATUS(status), 0) if os.WIFEXITED(status) else (128 + os.WTERMSIG(status), os.WTERMSIG(status))
     _, code, status = result
     return (status, 0) if code == CLD_EXITED else (128 + status, status)

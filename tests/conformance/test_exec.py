@@ -247,3 +247,11 @@ def test_explain(oci: Oci) -> None:
     steps = json.loads(oci.ok("explain", "--format", "json", "-b", bundle))
     assert any(step["spec_path"] == "mounts[1]" for step in steps)
     assert oci.left() == []
+
+
+def test_ps_shows_no_commands_to_a_terminal(oci: Oci) -> None:
+    """§1.12: a container chooses the words of its processes, and they are shown to a person."""
+    oci.ok("run", "-d", "-b", oci.bundle(oci.config("sh", "-c", "sleep 1000 # \x1b[31mred\x07")), "c")
+    said = oci.ok("ps", "c")
+    assert "sleep 1000" in said
+    assert not {"\x1b", "\x07"} & set(said)

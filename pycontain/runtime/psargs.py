@@ -1,4 +1,4 @@
-"""``top CONTAINER [ps OPTIONS]``: what ps(1) of the host says of a container's processes."""
+"""What ps(1) of the host says of a container's processes, for ``top`` and ``pycontain-oci ps``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _RENAMED = re.compile(r"(?:^|[\s,])(\w+)=\s*\S*PID|(?:^|[\s,o])(pid)=", re.IGNOR
 _TIMEOUT_S = 30
 
 
-def run_ps(arguments: Sequence[str], pids: Collection[int]) -> tuple[list[str], list[list[str]]]:
-    """Return titles and rows of ``ps ARGUMENTS``, of these processes only.
+def run_ps(arguments: Sequence[str], pids: Collection[int]) -> tuple[str, list[str]]:
+    """Return the line of titles and the other lines of ``ps ARGUMENTS``, of these processes only.
 
-    The last column takes the rest of a line. Rows of threads, which have a hyphen for their process id, stay with the
-    process before them.
+    Lines of threads, which have a hyphen for their process id, stay with the process before them. What could be a
+    command to a terminal is replaced by question marks: a container chooses its processes' names.
 
     Raises:
         UsageError: ps refuses the arguments, or shows no process ids to choose by.
@@ -35,7 +35,7 @@ def run_ps(arguments: Sequence[str], pids: Collection[int]) -> tuple[list[str], 
         raise UsageError(
             f"ps {' '.join(arguments)}: couldn't find PID field in ps output", hint="ask for it: -o pid,comm"
         )
-    column, rows, wanted = names.index(_PID), [], False
+    column, chosen, wanted = names.index(_PID), [], False
     for line in lines:
         fields = line.split(None, len(names) - 1)
         if len(fields) <= column:
@@ -43,8 +43,13 @@ def run_ps(arguments: Sequence[str], pids: Collection[int]) -> tuple[list[str], 
         if fields[column] != "-":
             wanted = fields[column].isdigit() and int(fields[column]) in pids
         if wanted:
-            rows.append([*fields, *[""] * (len(names) - len(fields))])
-    return names, rows
+            chosen.append(printable(line))
+    return titles, chosen
+
+
+def printable(text: str) -> str:
+    """Return a container's text without control characters: they are for its terminal, not for ours."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _output(arguments: Sequence[str]) -> list[str]:
