@@ -14,6 +14,7 @@ import sys
 # until main() can handle it, Ctrl-C ends the program without a word: a traceback of half an import helps nobody
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+_signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGINT,))  # held by the launcher while the interpreter booted
 
 top = __file__[: -len("/pycontain/launcher/_start.py")]
 packed = False

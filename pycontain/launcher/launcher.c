@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <link.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -279,6 +280,16 @@ fill_standard_streams(void)
             fail("/dev/null: %s", strerror(errno));
 }
 
+/* An interpreter that Ctrl-C meets while it boots dies with a traceback of its own: _start.py lets the signal through. */
+static void
+hold_interrupt(void)
+{
+    sigset_t interrupt;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, NULL);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -320,6 +331,8 @@ main(int argc, char **argv)
     command[n++] = start;
     for (int i = 1; i < argc; i++)
         command[n++] = argv[i];
-    syscall(SYS_execveat, seal(file, &info, interpreter), "", command, environ, AT_EMPTY_PATH);
+    int sealed = seal(file, &info, interpreter);
+    hold_interrupt();
+    syscall(SYS_execveat, sealed, "", command, environ, AT_EMPTY_PATH);
     fail("cannot execute %s: %s", interpreter, strerror(errno));
 }

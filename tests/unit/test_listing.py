@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pycontain.cgroups.stats import CgroupStats, CpuStats, IoStats, MemoryStats, PidsStats
-from pycontain.engine import listing, quantities, statistics, top
+from pycontain.engine import listing, quantities, statistics
 from pycontain.engine.rendering import Columns, aligned
 from pycontain.engine.statistics import Sample
 from pycontain.errors import UsageError
+from pycontain.runtime import psargs
 from pycontain.runtime.state import CREATED, PAUSED, RUNNING, STOPPED, State
 
 NOW = 10**18
@@ -149,4 +150,4 @@ def test_statistics_of_what_is_not_known() -> None:
 
 
 def test_text_of_a_container_cannot_steer_the_terminal() -> None:
-    assert top._printable("a\x1b[2Jb\nc") == "a?[2Jb?c"
+    assert psargs.printable("a\x1b[2Jb\nc") == "a?[2Jb?c"
