@@ -2,6 +2,7 @@
 # make test    the same set-up, then every test
 # make check   format, lint, types, unit and architecture tests
 # make fuzz    the tests of made-up input, PYCONTAIN_FUZZ (50) times as many examples, new ones every time
+# make bench   how long starts take, beside other runtimes; make bench-oci: each command of pycontain-oci
 # make soak    the tests of crashes and of many containers, PYCONTAIN_SOAK (10) times as long
 #
 # Each step leaves a stamp in .venv, so repeating a target costs next to nothing.
@@ -23,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 requirements = $$($(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 	print(*{**p, **p['optional-dependencies']}['$(1)'])")
 
-.PHONY: setup install try test check fmt lint types unit images bench fuzz soak man clean
+.PHONY: setup install try test check fmt lint types unit images bench bench-oci fuzz soak man clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.made
@@ -103,6 +104,10 @@ soak: install $(VENV)/.tests images
 
 bench: install $(VENV)/.tests
 	@PYTHONPATH=tests $(BIN)/python -m bench.start
+
+# The commands of pycontain-oci beside those of runc and crun.
+bench-oci: install $(VENV)/.tests
+	@PYTHONPATH=tests $(BIN)/python -m bench.oci --crowd
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,28 +10,25 @@ Absolute times depend on the machine and its load; compare the ratios of one tab
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import random
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from harness import images, probe
+from harness import images
 from harness.cli import LAUNCHER
 
 from bench import bundle
-
-PAUSES_S = {"hot": 0.06, "after idle": 0.15}
+from bench.running import PAUSES_S, run_once, without_hybrid_cgroup2
 
 #: How to get what is not installed.
 INSTALL = {
@@ -105,48 +102,6 @@ def peers(directory: Path, rootfs: Path, namespace: int) -> Iterator[Peer]:
     run = ["run", "--rm", "--network=none", *limits, "--rootfs", f"{rootfs}:O", *true]
     podman = ["podman", *stores, *runtime_of_podman, *run]
     yield Peer("podman", lambda _: podman, "`run --rm --network=none` with runc, the same root below an overlay")
-
-
-def run_once(argv: list[str], mount_namespace: int = -1, log: int | None = None) -> tuple[float, int]:
-    """Fork and execute; return milliseconds until the program has been waited for, and its exit code."""
-    libc = ctypes.CDLL(None)
-    null = os.open(os.devnull, os.O_RDWR)
-    start = time.perf_counter()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            if mount_namespace >= 0:
-                libc.setns(mount_namespace, 0x20000)  # CLONE_NEWNS
-            for target, source in ((0, null), (1, null), (2, null if log is None else log)):
-                os.dup2(source, target)
-            os.execvp(argv[0], argv)
-        finally:
-            os._exit(127)
-    _, status = os.waitpid(pid, 0)
-    elapsed = (time.perf_counter() - start) * 1000
-    os.close(null)
-    return elapsed, os.waitstatus_to_exitcode(status)
-
-
-@contextmanager
-def without_hybrid_cgroup2() -> Iterator[int]:
-    """Yield a mount namespace that lacks the cgroup2 mount of a hybrid host, at which crun would stumble; else -1."""
-    mount = probe.cgroup2_mount()
-    if not probe.has("hybrid") or not probe.has("root"):
-        yield -1
-        return
-    script = f"umount {mount} && echo ready && exec sleep 3600"
-    holder = subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout is not None
-        if holder.stdout.readline() != "ready\n":
-            sys.exit(f"start.py: cannot unmount {mount} in a private mount namespace")
-        descriptor = os.open(f"/proc/{holder.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        yield descriptor
-        os.close(descriptor)
-    finally:
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
 
 
 def usable(candidates: Iterator[Peer], directory: Path) -> tuple[list[Peer], list[str]]:
