@@ -22,6 +22,7 @@ from harness.cli import Cli, describe
 from harness.ordinary_user import OrdinaryUser
 from harness.probe import requires
 from harness.processes import command_lines
+from harness.waiting import until
 
 pytestmark = [pytest.mark.runtime, requires("root")]
 
@@ -230,10 +231,7 @@ def test_a_direct_container_ends_with_its_command_whenever_that_is(
     for number in range(count - 4, count + 1):
         for delay_s in (0, 0.3):
             report = kill_at(pycontain, number, MESSAGES, *words, str(seconds), hold_s=delay_s)
-            deadline = time.monotonic() + 5
-            while left := sleeping(seconds):
-                assert time.monotonic() < deadline, (left, report)
-                time.sleep(0.02)
+            until(lambda: not sleeping(seconds))
             wreckage.add(f"stop {number} of {count}, {delay_s} s: {report['program']} in {report['stops'][-1:]}")
 
 
@@ -259,7 +257,4 @@ def test_who_makes_init_for_an_ordinary_user_ends_with_the_command(user: Ordinar
     assert count >= 12
     for number in range(1, count + 1):
         killed_at(number)
-        deadline = time.monotonic() + 5
-        while left := of_root(cli.root):
-            assert time.monotonic() < deadline, (number, left)
-            time.sleep(0.02)
+        until(lambda: not of_root(cli.root))

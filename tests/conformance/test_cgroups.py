@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.cgroup_box import until
 from harness.mounts import SHOW, in_userns, lines, seen
 from harness.oci import Oci
 from harness.probe import cgroup1_mount, cgroup2_mount, has, requires
+from harness.waiting import until
 
 from pycontain.cgroups.cgroup import CgroupPaths, locate
 from pycontain.cgroups.host import probe_host, usable

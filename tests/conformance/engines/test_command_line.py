@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from harness.engines import Engine, until
+from harness.engines import Engine
 from harness.probe import has, requires
 from harness.terminal import Terminal
+from harness.waiting import until
 
 pytestmark = [requires("root"), pytest.mark.background("room", "podman_image", "docker_image")]
 

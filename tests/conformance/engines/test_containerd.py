@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from harness.cli import describe
-from harness.engines import CTR, RUNTIMES, Room, until
+from harness.engines import CTR, RUNTIMES, Room
 from harness.probe import requires
 from harness.terminal import Terminal
+from harness.waiting import until
 
 pytestmark = [requires("root"), pytest.mark.background("room", "containerd", "kubernetes_image")]
 

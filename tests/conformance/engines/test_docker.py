@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from harness.engines import Engine, until
+from harness.engines import Engine
 from harness.probe import requires
+from harness.waiting import until
 
 pytestmark = [requires("root"), pytest.mark.background("room", "docker_image")]
 

@@ -9,10 +9,11 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from harness.engines import PARENT, RUNTIMES, Engine, until
+from harness.engines import PARENT, RUNTIMES, Engine
 from harness.images import REPOSITORY
 from harness.leaks import cgroup_mounts
 from harness.probe import has, requires
+from harness.waiting import until
 
 pytestmark = [requires("root"), pytest.mark.background("room", "podman_image")]
 
