@@ -18,6 +18,7 @@ BUILD_ENV := PATH=$(CURDIR)/$(BIN):$$PATH
 SOURCES := pyproject.toml meson.build meson.options tools/modulepack.py \
 	$(shell find pycontain completions -type f -not -name '*.pyc' -not -name '*.so') $(wildcard man/*.[1-8])
 UNIT_TESTS := $(wildcard tests/architecture tests/unit)
+SOAK_TESTS := tests/cli/test_crash.py tests/cli/test_stress.py tests/conformance/test_crash.py
 # set, it makes every run of the tests compile them again
 unexport PYTHONDONTWRITEBYTECODE
 # the shell words of one list of requirements in pyproject.toml: "dependencies" or "test"
@@ -100,7 +101,7 @@ fuzz: install $(VENV)/.tests
 	@PYCONTAIN_FUZZ=$${PYCONTAIN_FUZZ:-50} $(BIN)/python -m pytest --timeout=3600 -m hypothesis tests
 
 soak: install $(VENV)/.tests images
-	@PYCONTAIN_SOAK=$${PYCONTAIN_SOAK:-10} $(BIN)/python -m pytest tests/cli/test_crash.py tests/cli/test_stress.py
+	@PYCONTAIN_SOAK=$${PYCONTAIN_SOAK:-10} $(BIN)/python -m pytest $(SOAK_TESTS)
 
 bench: install $(VENV)/.tests
 	@PYTHONPATH=tests $(BIN)/python -m bench.start

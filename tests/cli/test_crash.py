@@ -5,29 +5,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from harness import leaks
 from harness.cli import Cli, describe
+from harness.disturb import MESSAGES, Report, disturbed
 from harness.ordinary_user import OrdinaryUser
 from harness.probe import requires
 from harness.processes import command_lines
+from harness.waiting import until
 
 pytestmark = [pytest.mark.runtime, requires("root")]
 
 SOAK = int(os.environ.get("PYCONTAIN_SOAK", "1"))
-KILLER = Path(leaks.__file__).with_name("killer.py")
-MESSAGES = "sendmsg,recvmsg"
 BATCH = 8
 
 
@@ -72,20 +68,12 @@ def wreckage(pycontain: Cli) -> Iterator[Wreckage]:
     wrecks.clear()
 
 
-def kill_at(cli: Cli, at: int, calls: str, *words: str | Path, hold_s: float = 0) -> dict[str, Any]:
-    """Run a command, kill the process that is in stop number ``at``, and return the report; see harness/killer.py.
-
-    The others are held where they are for ``hold_s`` after that.
-    """
-    killer = [sys.executable, "-I", str(KILLER), f"{at}:{hold_s}", calls]
-    done = subprocess.run(
-        [*killer, *cli.argv(*words)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
-    )
-    *said, last = done.stderr.splitlines()
-    assert not any("Traceback" in line or "internal error" in line for line in said), describe(done)
-    report: dict[str, Any] = json.loads(last)
+def kill_at(cli: Cli, at: int, calls: Sequence[str] | None, *words: str | Path, hold_s: float = 0) -> Report:
+    """Run a command, kill the process that is in stop number ``at``, and return the report."""
+    report = disturbed(cli.argv(*words), at, calls, hold_s=hold_s)
+    assert not any("Traceback" in line or "internal error" in line for line in report.said), report
     # whoever is left must notice: nobody waits for ever, and an error is one line with a hint
-    assert len(said) <= 2, describe(done)
+    assert len(report.said) <= 2, report
     return report
 
 
@@ -118,7 +106,7 @@ def test_killed_at_each_message(pycontain: Cli, busybox: Path, wreckage: Wreckag
     before, words = COMMANDS[name]
     words = [str(busybox) if word == "ROOT" else word for word in words]
     prepare(pycontain, busybox, before)
-    count = len(kill_at(pycontain, 0, MESSAGES, *words)["stops"])
+    count = len(kill_at(pycontain, 0, MESSAGES, *words).stops)
     assert count >= MESSAGES_OF[name]
     for number in range(1, count + 1):
         if (
@@ -129,7 +117,7 @@ def test_killed_at_each_message(pycontain: Cli, busybox: Path, wreckage: Wreckag
             prepare(pycontain, busybox, before)
         report = kill_at(pycontain, number, MESSAGES, *words)
         # the order of what happens at the same time differs, so that there may be one stop less
-        wreckage.add(f"{name}, stop {number} of {count}: {report['program']} in {report['stops'][-1:]}")
+        wreckage.add(f"{name}, stop {number} of {count}: {report}")
 
 
 #: The least number of stops: each message is a call entered and left on two sides.
@@ -146,14 +134,14 @@ def test_killed_at_system_calls(pycontain: Cli, busybox: Path, wreckage: Wreckag
     before, words = COMMANDS[name]
     words = [str(busybox) if word == "ROOT" else word for word in words]
     prepare(pycontain, busybox, before)
-    count = len(kill_at(pycontain, 0, "all", *words)["stops"])
+    count = len(kill_at(pycontain, 0, None, *words).stops)
     seed = random.randrange(2**32)
     points = random.Random(seed).sample(range(1, count), 15 * SOAK)
     for number in points:
         if before:
             prepare(pycontain, busybox, before)
-        report = kill_at(pycontain, number, "all", *words)
-        wreckage.add(f"{name}, call {number} of {count} (seed {seed}): {report['program']} in {report['stops'][-1:]}")
+        report = kill_at(pycontain, number, None, *words)
+        wreckage.add(f"{name}, call {number} of {count} (seed {seed}): {report}")
 
 
 def tree(pid: int) -> list[int]:
@@ -226,15 +214,12 @@ def test_a_direct_container_ends_with_its_command_whenever_that_is(
     """Between START, its last message, and the program: init must notice a parent that was dead before it asked."""
     words = ["run", "--rm", str(busybox), "--", "/bin/sleep"]
     seconds = random.randrange(100_000, 200_000)
-    count = len(kill_at(pycontain, 0, MESSAGES, *words, "0")["stops"])
+    count = len(kill_at(pycontain, 0, MESSAGES, *words, "0").stops)
     for number in range(count - 4, count + 1):
         for delay_s in (0, 0.3):
             report = kill_at(pycontain, number, MESSAGES, *words, str(seconds), hold_s=delay_s)
-            deadline = time.monotonic() + 5
-            while left := sleeping(seconds):
-                assert time.monotonic() < deadline, (left, report)
-                time.sleep(0.02)
-            wreckage.add(f"stop {number} of {count}, {delay_s} s: {report['program']} in {report['stops'][-1:]}")
+            until(lambda: not sleeping(seconds))
+            wreckage.add(f"stop {number} of {count}, {delay_s} s: {report}")
 
 
 def of_root(root: Path) -> list[str]:
@@ -249,17 +234,9 @@ def test_who_makes_init_for_an_ordinary_user_ends_with_the_command(user: Ordinar
     words = ["run", "--rm", "--time-offset", "1h", str(root), "--", "/bin/true"]
     assert cli.ok(*words) == ""
 
-    def killed_at(number: int) -> dict[str, Any]:
-        argv = [sys.executable, "-I", str(KILLER), str(number), MESSAGES, *cli.argv(*words)]
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
-        report: dict[str, Any] = json.loads(done.stderr.splitlines()[-1])
-        return report
-
-    count = len(killed_at(0)["stops"])
+    argv = cli.argv(*words)
+    count = len(disturbed(argv, 0, MESSAGES).stops)
     assert count >= 12
     for number in range(1, count + 1):
-        killed_at(number)
-        deadline = time.monotonic() + 5
-        while left := of_root(cli.root):
-            assert time.monotonic() < deadline, (number, left)
-            time.sleep(0.02)
+        disturbed(argv, number, MESSAGES)
+        until(lambda: not of_root(cli.root))

@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.cli import Cli
 from harness.probe import requires
+from harness.waiting import until
 
 LOOP = "while :; do sleep 0.05; done"
 STOPS = f"trap 'echo bye; exit 3' TERM; echo ready; {LOOP}"
@@ -24,21 +24,13 @@ def run(cli: Cli, root: Path, command: str, *options: str, name: str = "one") ->
     return cli.ok("run", "-d", "--name", name, *options, root, "sh", "-c", command).strip()
 
 
-def eventually(test: Callable[[], Any], timeout_s: float = 10) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (value := test()):
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.02)
-    return value
-
-
 def state(cli: Cli, name: str = "one") -> dict[str, Any]:
     found: dict[str, Any] = cli.json("inspect", name)[0]["State"]
     return found
 
 
 def wait_for_log(cli: Cli, text: str, name: str = "one") -> None:
-    eventually(lambda: text in cli.ok("logs", name))
+    until(lambda: text in cli.ok("logs", name))
 
 
 @pytest.mark.guest
@@ -74,7 +66,7 @@ def test_the_stop_signal(pycontain: Cli, busybox: Path) -> None:
 
 def test_remove_when_it_ends(pycontain: Cli, busybox: Path) -> None:
     run(pycontain, busybox, "sleep 0.2", "--rm", "-v", "/anonymous")
-    eventually(lambda: not pycontain.containers())
+    until(lambda: not pycontain.containers())
     assert pycontain.ok("volume", "ls", "-q") == ""
 
 
@@ -100,7 +92,7 @@ def test_restart(pycontain: Cli, busybox: Path) -> None:
     wait_for_log(pycontain, "ready")
     first = state(pycontain)["Pid"]
     pycontain.ok("restart", "one")
-    eventually(lambda: pycontain.ok("logs", "one").count("ready") == 2)
+    until(lambda: pycontain.ok("logs", "one").count("ready") == 2)
     second = state(pycontain)
     assert second["Running"]
     assert second["Pid"] != first
@@ -119,7 +111,7 @@ def test_pause(pycontain: Cli, busybox: Path) -> None:
     assert "is paused already" in pycontain.fails("pause", "one")
     assert "unpause one" in pycontain.fails("exec", "one", "true")
     pycontain.ok("unpause", "one")
-    eventually(lambda: pycontain.ok("logs", "one") != before)
+    until(lambda: pycontain.ok("logs", "one") != before)
     assert "is not paused" in pycontain.fails("unpause", "one")
 
 
@@ -234,7 +226,7 @@ def test_listing(pycontain: Cli, busybox: Path) -> None:
 @pytest.mark.guest
 def test_top_and_stats(pycontain: Cli, busybox: Path) -> None:
     run(pycontain, busybox, "sleep 100 & wait")
-    rows = eventually(lambda: (found := pycontain.ok("top", "one").splitlines())[2:] and found)
+    rows = until(lambda: (found := pycontain.ok("top", "one").splitlines())[2:] and found)
     assert rows[0].split() == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
     assert len(rows) == 3
     stats = pycontain.json("stats", "--no-stream", "--format", "json", "one")
@@ -334,7 +326,7 @@ def test_the_session_that_started_it_may_end(pycontain: Cli, busybox: Path) -> N
 def test_top_with_options_of_ps(pycontain: Cli, busybox: Path) -> None:
     """The columns are those that ps was asked for, the rows the container's alone."""
     pycontain.ok("run", "-d", "--name", "busy", busybox, "--", "sh", "-c", "sleep 321 & exec sleep 654")
-    rows = eventually(lambda: (found := pycontain.ok("top", "busy", "-eo", "pid,args").splitlines())[2:] and found)
+    rows = until(lambda: (found := pycontain.ok("top", "busy", "-eo", "pid,args").splitlines())[2:] and found)
     assert rows[0].split() == ["PID", "COMMAND"]
     assert sorted(row.split(None, 1)[1] for row in rows[1:]) == ["sleep 321", "sleep 654"]
     aux = pycontain.ok("top", "busy", "aux").splitlines()
@@ -371,14 +363,14 @@ def test_rm_is_done_by_others_when_its_owner_is_killed(pycontain: Cli, busybox: 
 
     def kill_owner() -> None:
         process = pycontain.popen("run", "--rm", *options, "--name", "one", busybox, "--", "sleep", "600")
-        found = eventually(lambda: list((pycontain.root / "state").glob("containers/*/state.json")))
-        eventually(lambda: pycontain.run("exec", "one", "true").returncode == 0)
+        found = until(lambda: list((pycontain.root / "state").glob("containers/*/state.json")))
+        until(lambda: pycontain.run("exec", "one", "true").returncode == 0)
         state = json.loads(found[0].read_text())
         os.kill(state["monitor_pid"], signal.SIGKILL)
         process.communicate(timeout=20)
         if options:  # nothing ends with a monitor
             os.kill(state["pid"], signal.SIGKILL)
-        eventually(lambda: not os.path.exists(f"/proc/{state['pid']}/exe"))
+        until(lambda: not os.path.exists(f"/proc/{state['pid']}/exe"))
 
     kill_owner()
     assert pycontain.ok("ps", "-a", "--format", "{{.Names}} {{.Status}}") == ""

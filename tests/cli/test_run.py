@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from harness.cli import Cli, describe
 from harness.probe import requires
+from harness.waiting import until
 
 from pycontain.errors import HostError
 from pycontain.kernel import _sys
@@ -172,10 +173,7 @@ def test_without_sig_proxy_the_container_gets_no_signal(pycontain: Cli, debian: 
     # as with docker: who watches has gone, the container has not
     assert pycontain.ok("exec", "kept", "/bin/echo", "alive") == "alive\n"
     pycontain.ok("exec", "kept", "/bin/sh", "-c", "kill -USR2 1")
-    deadline = time.monotonic() + 10
-    while pycontain.containers() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert pycontain.containers() == []
+    until(lambda: pycontain.containers() == [])
 
 
 def test_signal_dispositions_and_mask_are_as_after_boot(pycontain: Cli, debian: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from harness import programs
 from harness.cli import Cli, describe
 from harness.images import memory_directory, remove
 from harness.probe import requires
@@ -247,8 +248,7 @@ def test_setuid_program_in_a_volume(
     pycontain: Cli, busybox: Path, tmp_path: Path, options: list[str], flags: str, uid: str
 ) -> None:
     (tmp_path / "effective.c").write_text(EFFECTIVE)
-    subprocess.run(["gcc", "-static", "-o", tmp_path / "effective", tmp_path / "effective.c"], check=True)
-    (tmp_path / "effective").chmod(0o4755)
+    programs.build(tmp_path / "effective.c", tmp_path / "effective").chmod(0o4755)
     words = ["run", "--rm", "-u", "1000", *options, "-v", f"{tmp_path}:/b{flags}", busybox, "--", "/b/effective"]
     assert pycontain.ok(*words) == f"{uid}\n"
 

@@ -17,9 +17,8 @@ from harness import leaks
 from harness.cli import Cli
 from harness.probe import requires
 
-pytestmark = [pytest.mark.runtime, requires("root"), pytest.mark.timeout(300)]
-
 SOAK = int(os.environ.get("PYCONTAIN_SOAK", "1"))
+pytestmark = [pytest.mark.runtime, requires("root"), pytest.mark.timeout(300 * SOAK)]
 AT_ONCE = 32
 
 

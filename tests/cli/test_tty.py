@@ -15,6 +15,7 @@ import pytest
 from harness.cli import Cli
 from harness.probe import requires
 from harness.processes import command_lines
+from harness.waiting import until
 
 pytestmark = [requires("program:tmux")]
 
@@ -252,9 +253,7 @@ def test_detached_exec_goes_on(window: Window, pycontain: Cli, busybox: Path) ->
 
 def test_detached_exec_goes_on_without_a_monitor(window: Window, pycontain: Cli, busybox: Path) -> None:
     with pycontain.popen("run", "--rm", "--name", "one", busybox, "sleep", "600") as foreground:
-        deadline = time.monotonic() + 10
-        while pycontain.run("exec", "one", "true").returncode:
-            assert time.monotonic() < deadline
+        until(lambda: pycontain.run("exec", "one", "true").returncode == 0)
         window.pycontain("exec", "-it", "one", "sh", "-c", ENDLESS)
         window.until("line")
         window.press("C-p", "C-q")
@@ -294,8 +293,5 @@ def test_kept_terminals_are_closed(pycontain: Cli, busybox: Path) -> None:
     before = len(os.listdir(f"/proc/{monitor}/fd"))
     for words in (["-t", "one", "true"], ["-dt", "one", "true"], ["-t", "one", "false"]):
         pycontain.run("exec", *words)
-    deadline = time.monotonic() + 5
-    while len(os.listdir(f"/proc/{monitor}/fd")) > before:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: len(os.listdir(f"/proc/{monitor}/fd")) <= before)
     pycontain.ok("rm", "-f", "one")

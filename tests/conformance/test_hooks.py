@@ -12,6 +12,7 @@ from harness.cli import describe
 from harness.oci import Oci
 from harness.probe import requires
 from harness.processes import command_lines
+from harness.waiting import until
 
 pytestmark = requires("root")
 
@@ -50,10 +51,7 @@ def test_order_and_state(oci: Oci) -> None:
     first = [f"{kind}{number}" for kind in KINDS[:3] for number in (0, 1)]
     assert (shared / "order").read_text().split() == first
     oci.ok("start", "c")
-    deadline = time.monotonic() + 10
-    while len((shared / "order").read_text().split()) < 11:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: len((shared / "order").read_text().split()) >= 11)
     order = (shared / "order").read_text().split()
     assert order[:8] == [*first, "startContainer0", "startContainer1"]
     assert sorted(order[8:]) == ["poststart0", "poststart1", "program"]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import time
-from collections.abc import Callable
 from types import TracebackType
 
 from pycontain.cgroups.cgroup import Cgroup, locate
@@ -157,11 +155,3 @@ class Box:
             program.close()
         for cgroup in (*self.cgroups, Cgroup(locate(self.layout, PARENT))):
             cgroup.remove()
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"did not come about within {timeout_s} s"
-        time.sleep(0.01)

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ import pytest
 from harness import leaks
 from harness.cli import describe
 from harness.oci import PROGRAM
+from harness.waiting import until
 
 #: Where the engines put the cgroups of their containers, in every hierarchy: seen by the check for leaks.
 PARENT = "pycontain-engines"
@@ -261,11 +261,3 @@ def needs(*programs: str) -> None:
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         pytest.skip(f"this host lacks {', '.join(missing)}")
-
-
-def until(condition: Callable[[], bool], timeout_s: float) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"did not come about within {timeout_s} s"
-        time.sleep(0.05)

@@ -11,11 +11,12 @@ import hashlib
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
+
+from harness import programs
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 PACKAGE = Path(sysconfig.get_path("platlib")) / "pycontain"
@@ -128,10 +129,8 @@ def product_hashes() -> dict[str, str]:
 def evil_loader(directory: Path) -> Path:
     """Compile and return the hostile loader (see ``tests/hostile/evil_loader.c``)."""
     source = Path(__file__).parents[1] / "hostile" / "evil_loader.c"
-    target = directory / "evil_loader"
-    flags = ["-O1", "-fPIE", "-static-pie", "-nostdlib", "-nostartfiles", "-fno-stack-protector"]
-    subprocess.run(["gcc", *flags, "-o", str(target), str(source)], check=True)
-    return target
+    flags = ("-O1", "-fPIE", "-static-pie", "-nostdlib", "-nostartfiles", "-fno-stack-protector")
+    return programs.build(source, directory / "evil_loader", *flags)
 
 
 def plant_self_exe(root: Path, loader: Path) -> str:

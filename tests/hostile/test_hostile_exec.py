@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
+from harness import programs
 from harness.cli import Cli
 from harness.probe import requires
+from harness.waiting import until
 
 pytestmark = [pytest.mark.runtime, requires("root"), requires("program:gcc")]
 
@@ -19,8 +20,7 @@ ALLOWED = "a80c25fb"
 @pytest.fixture
 def grasp(root: Path) -> Path:
     """Compile grasp.c into the root, as /grasp."""
-    source = Path(__file__).with_name("grasp.c")
-    subprocess.run(["gcc", "-static", "-O1", "-o", str(root / "grasp"), str(source)], check=True)
+    programs.build(Path(__file__).with_name("grasp.c"), root / "grasp")
     return root
 
 
@@ -69,9 +69,7 @@ def test_who_enters_holds_nothing_of_the_host(pycontain: Cli, grasp: Path, tmp_p
 
 
 def wait_for(pycontain: Cli, text: str) -> None:
-    deadline = time.monotonic() + 10
-    while text not in pycontain.ok("logs", "grasping"):
-        assert time.monotonic() < deadline
+    until(lambda: text in pycontain.ok("logs", "grasping"))
 
 
 def test_who_has_more_rights_can_be_seen(pycontain: Cli, grasp: Path) -> None:
@@ -79,9 +77,7 @@ def test_who_has_more_rights_can_be_seen(pycontain: Cli, grasp: Path) -> None:
     options = ["--userns", "host", "--cap-add", "SYS_PTRACE"]
     container = pycontain.ok("run", "-d", *options, grasp, "--", "/grasp", "rights", "0").strip()
     pycontain.ok("exec", container, "/bin/sleep", "0.3")
-    deadline = time.monotonic() + 5
-    while "seized" not in pycontain.ok("logs", container):
-        assert time.monotonic() < deadline
+    until(lambda: "seized" in pycontain.ok("logs", container))
 
 
 @pytest.mark.parametrize("userns", ["auto", "host"])

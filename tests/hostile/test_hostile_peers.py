@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness import programs
 from harness.cli import Cli
 from harness.probe import requires
+from harness.waiting import until
 
 pytestmark = [pytest.mark.runtime, requires("root")]
 
@@ -62,9 +64,7 @@ def test_a_stranger_with_the_peer_s_pid_is_not_joined(
     ) as command:  # fmt: skip
         time.sleep(2)
         os.kill(victim, signal.SIGKILL)
-        deadline = time.monotonic() + 1.5
-        while not clone_as(victim):
-            assert time.monotonic() < deadline
+        until(lambda: clone_as(victim), 1.5)
         stranger = os.readlink(path)
         out, error = command.communicate(timeout=30)
     # control: what the command opened was the stranger's
@@ -84,8 +84,7 @@ def test_a_peer_that_lives_is_joined(pycontain: Cli, busybox: Path, victim: int)
 @pytest.fixture
 def grasp(root: Path) -> Path:
     """Compile grasp.c into the root, as /grasp."""
-    source = Path(__file__).with_name("grasp.c")
-    subprocess.run(["gcc", "-static", "-O1", "-o", str(root / "grasp"), str(source)], check=True)
+    programs.build(Path(__file__).with_name("grasp.c"), root / "grasp")
     return root
 
 
@@ -112,9 +111,7 @@ def test_with_the_host_s_users_a_tracer_is_not_joined(pycontain: Cli, grasp: Pat
     # control: somebody who comes in with the host's rights is seized at once
     pid = pycontain.ok("inspect", "--format", "{{.State.Pid}}", "grasping").strip()
     subprocess.run(["nsenter", "--pid", "--target", pid, "sleep", "0.5"], check=True)
-    deadline = time.monotonic() + 5
-    while "seized" not in pycontain.ok("logs", "grasping"):
-        assert time.monotonic() < deadline
+    until(lambda: "seized" in pycontain.ok("logs", "grasping"))
 
 
 @requires("program:gcc")

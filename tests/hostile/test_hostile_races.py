@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from harness import hostile_roots
+from harness import hostile_roots, programs
 from harness.cli import Cli, describe
 from harness.probe import requires
+from harness.waiting import until
 
 from pycontain.runtime import rootpath
 
@@ -30,13 +30,10 @@ def canary(tmp_path: Path) -> Path:
 @pytest.fixture
 def shared(pycontain: Cli, root: Path, canary: Path) -> Iterator[Path]:
     """Yield the directory of a volume in which a container swaps ``swap`` for a link to the host's canary."""
-    source = Path(__file__).with_name("swapper.c")
-    subprocess.run(["gcc", "-static", "-O1", "-o", str(root / "swapper"), str(source)], check=True)
+    programs.build(Path(__file__).with_name("swapper.c"), root / "swapper")
     words = ["-v", "shared:/v", "-w", "/v", root, "--", "/swapper", "swap", canary]
     pycontain.ok("run", "-d", "--name", "swapper", *words)
-    deadline = time.monotonic() + 10
-    while "swapping" not in pycontain.ok("logs", "swapper"):
-        assert time.monotonic() < deadline
+    until(lambda: "swapping" in pycontain.ok("logs", "swapper"))
     yield pycontain.root / "data" / "volumes" / "shared" / "_data"
     pycontain.ok("rm", "-f", "swapper")
     pycontain.ok("volume", "rm", "shared")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from harness import programs
 from harness.cli import Cli, describe
 from harness.probe import requires
+from harness.waiting import until
 
 pytestmark = [pytest.mark.runtime, requires("root", "program:gcc")]
 
@@ -16,8 +17,7 @@ pytestmark = [pytest.mark.runtime, requires("root", "program:gcc")]
 @pytest.fixture
 def snare(root: Path) -> Path:
     """Compile snare.c into the root, as /snare."""
-    source = Path(__file__).with_name("snare.c")
-    subprocess.run(["gcc", "-static", "-O1", "-o", str(root / "snare"), str(source)], check=True)
+    programs.build(Path(__file__).with_name("snare.c"), root / "snare")
     return root
 
 
@@ -25,9 +25,7 @@ def lay(pycontain: Cli, root: Path, *words: str, options: tuple[str, ...] = ()) 
     """Start a container ``snare`` whose first process lies in wait."""
     script = f"sleep 1000 & exec /snare {' '.join(words)}" if words[0] == "keep" else f"/snare {' '.join(words)}"
     pycontain.ok("run", "-d", "--name", "snare", *options, root, "--", "/bin/sh", "-c", script)
-    deadline = time.monotonic() + 10
-    while "ready" not in pycontain.ok("logs", "snare"):
-        assert time.monotonic() < deadline
+    until(lambda: "ready" in pycontain.ok("logs", "snare"))
 
 
 HOST = ("--userns", "host", "--cap-add", "SYS_PTRACE")

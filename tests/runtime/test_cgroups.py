@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness.cgroup_box import FAMILY, PARENT, SLEEP, SPIN, Box, until
+from harness.cgroup_box import FAMILY, PARENT, SLEEP, SPIN, Box
 from harness.probe import requires
+from harness.waiting import until
 
 from pycontain.cgroups import freezer, tree
 from pycontain.cgroups.cgroup import USUAL_CONTROLLERS, Cgroup, CgroupPaths, locate

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from harness.cli import describe
-from harness.engines import CTR, RUNTIMES, Room, until
+from harness.engines import CTR, RUNTIMES, Room
 from harness.probe import requires
 from harness.terminal import Terminal
+from harness.waiting import until
 
 pytestmark = [requires("root"), pytest.mark.background("room", "containerd", "kubernetes_image")]
 
@@ -100,10 +101,18 @@ def test_task(ctr: Ctr) -> None:
 
 def test_kill_all(ctr: Ctr) -> None:
     """Every process of a container that has the host's PID namespace."""
-    ctr.ok(*ctr.run_words("--detach", "--with-ns", "pid:/proc/1/ns/pid"), "sh", "-c", "sleep 981 & sleep 982")
+    script = "sleep 981 & setsid sleep 982 & sleep 983 & wait"
+    ctr.ok(*ctr.run_words("--detach", "--with-ns", "pid:/proc/1/ns/pid"), "sh", "-c", script)
+    until(lambda: processes(ctr).count("sleep 98") >= 3)
     ctr.ok("tasks", "kill", "--all", "--signal", "SIGKILL", ctr.name)
     until(lambda: "STOPPED" in ctr.ok("tasks", "list"), 10)
-    until(lambda: "sleep 98" not in str(ctr.room.run("ps", "-e", "-o", "args").stdout), 5)
+    until(lambda: "sleep 98" not in processes(ctr))
+
+
+def processes(ctr: Ctr) -> str:
+    """Return the command lines of all processes in the room but the one that ``sh -c`` was given."""
+    said = str(ctr.room.run("ps", "-e", "-o", "args").stdout)
+    return "\n".join(line for line in said.splitlines() if not line.startswith("sh -c"))
 
 
 def test_terminal(ctr: Ctr) -> None:

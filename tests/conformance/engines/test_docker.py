@@ -1,12 +1,13 @@
-"""What only Docker has: health checks on a clock, a new daemon that finds its containers, the runtime's data."""
+"""What only Docker has: health checks on a clock, the runtime's name, device rules, images made of containers."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from harness.engines import Engine, until
+from harness.engines import Engine
 from harness.probe import requires
+from harness.waiting import until
 
 pytestmark = [requires("root"), pytest.mark.background("room", "docker_image")]
 
@@ -35,7 +36,7 @@ def test_device_rules(docker: Engine) -> None:
         assert "not permitted" not in docker.shell(script, "--device-cgroup-rule", rule)
 
 
-def test_built_in_volumes_and_commit(docker: Engine) -> None:
+def test_commit(docker: Engine) -> None:
     """What a container wrote becomes an image that runs."""
     name = docker.start("echo kept >/kept; sleep 1000")
     until(lambda: docker.command("exec", name, "cat", "/kept").stdout == "kept\n", 10)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from harness.cri import EXITED, RUNNING, CallError, RuntimeService, decode
-from harness.engines import PARENT, Room, until
+from harness.engines import PARENT, Room
 from harness.probe import has, requires
+from harness.waiting import until
 
 pytestmark = [requires("root", "program:curl"), pytest.mark.background("room", "kubernetes_image")]
 
