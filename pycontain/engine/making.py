@@ -10,6 +10,7 @@ from pycontain.engine import assembly, generate, names
 from pycontain.engine import userns as users
 from pycontain.errors import Exists, HostError, UsageError
 from pycontain.runtime import processes, remove, state
+from pycontain.runtime.replacing import replace_file
 from pycontain.runtime.state import State, Store
 from pycontain.runtime.trees import IDMAP
 
@@ -144,11 +145,8 @@ class Making:
         return saved
 
     def _write_user_file(self, option: str, path: str, text: str) -> None:
-        temporary = f"{path}.{os.getpid()}"
         try:
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.rename(temporary, path)
+            replace_file(path, text.encode(), 0o644)
         except OSError as error:
             cause = (error.strerror or "").lower()
             raise UsageError(f"{option}: {path}: {cause}", hint="choose another path") from error

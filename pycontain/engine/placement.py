@@ -15,6 +15,7 @@ from pycontain.cgroups.cgroup import CgroupPaths, locate
 from pycontain.errors import HostError
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import WEXITED
+from pycontain.runtime.replacing import replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,8 +124,4 @@ def _start_scope(settings: Settings) -> str:
 
 
 def _remember(settings: Settings, group: str) -> None:
-    path = f"{settings.state}/{GROUP_FILE}"
-    temporary = f"{path}.{os.getpid()}"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(group)
-    os.rename(temporary, path)
+    replace_file(f"{settings.state}/{GROUP_FILE}", group.encode())

@@ -76,6 +76,7 @@ class Terms(Record):
 
     keyring: bool = True
     preserve_fds: int = 0
+    listen_fds: int = 0
     pivot: bool = True
     systemd: bool = False
 
@@ -187,7 +188,7 @@ def compile_bundle(bundle: Bundle, container_id: str, cgroup: Cgroup, cache: str
         hook_state=told if any_hooks else None,
     )
     scheduling = plan.process.scheduling.replace(cpus=ALL_CPUS)
-    return plan.replace(process=plan.process.replace(scheduling=scheduling)), name
+    return plan.replace(process=plan.process.replace(scheduling=scheduling, listen_fds=terms.listen_fds)), name
 
 
 def _facts(spec: Spec, cgroup: Cgroup) -> HostFacts:

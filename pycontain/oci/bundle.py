@@ -59,6 +59,12 @@ def read(text: bytes) -> tuple[Spec, tuple[str, ...]]:
     return spec, (*ignored, *validate(spec, source=NAME))
 
 
+def saved(directory: str) -> Spec:
+    """Return the configuration that the container in ``directory`` was made from; its paths are as they were given."""
+    with open(f"{directory}/{NAME}", "rb") as file:
+        return read(file.read())[0]
+
+
 def _absolute(spec: Spec, bundle: str) -> Spec:
     """Return the configuration with the paths of root and mounts made absolute."""
     root = os.path.realpath(os.path.join(bundle, spec.root.path))

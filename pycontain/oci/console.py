@@ -8,12 +8,14 @@ import sys
 
 from pycontain.errors import HostError, UsageError
 from pycontain.kernel import _sys
+from pycontain.kernel.constants import SOCK_STREAM
+from pycontain.runtime import create, forwarding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pycontain.runtime.create import Created
     from pycontain.spec.process import Process
 
-SOCK_STREAM = 1
 TIOCGPTN = 0x80045430  # asm-generic/ioctls.h
 
 
@@ -27,6 +29,16 @@ def check(process: Process, socket: str, *, needed: bool) -> None:
         raise UsageError("cannot allocate tty if runc will detach without setting console socket")
     if socket and not process.terminal:
         raise UsageError("cannot use console socket if runc will not detach or allocate tty")
+
+
+def attend(created: Created) -> int:
+    """Be the terminal of a process, or pass signals on to it, until it ends; return its exit code."""
+    if created.terminal < 0:
+        return forwarding.attend(created)[0]
+    from pycontain.runtime import terminal
+
+    terminal.be_terminal(created, interactive=os.isatty(0))
+    return create.wait(created)[0]
 
 
 def send_terminal(master: int, path: str) -> None:

@@ -44,18 +44,16 @@ def execute(invocation: Invocation, told: Told) -> int:
         WrongState: the container does not run, or is paused.
         ExecError: the program cannot be executed.
     """
-    preserve, listen_fds = preserved(told)
+    preserve, listen_fds = preserved(invocation, told)
     container = invocation.store.find(told.arguments[0])
     saved = container.load()
     _check_status(container, saved, ignore_paused=told.flag("ignore-paused"))
     process = _process(invocation, container, told)
-    if listen_fds:
-        process = process.replace(env=(*process.env, f"LISTEN_FDS={listen_fds}", f"LISTEN_PID={os.getpid()}"))
     socket, detach = told.text("console-socket"), told.flag("detach")
     console.check(process, socket, needed=detach)
     for line in ungrantable(process, available_capabilities(users_from(saved.userns))):
         invocation.log.warning(line)
-    plan = _compile(container, saved, process, preserve)
+    plan = _compile(container, saved, process, preserve).replace(listen_fds=listen_fds)
     bind_cpus(plan.scheduling.first_cpus, "process.execCPUAffinity.initial")
     created = _join(saved, plan, told)
     try:
@@ -82,23 +80,15 @@ def execute(invocation: Invocation, told: Told) -> int:
         raise
     if detach:
         return 0
-    return _attend(created)
-
-
-def _attend(created: Created) -> int:
-    if created.terminal >= 0:
-        from pycontain.runtime import terminal
-
-        terminal.be_terminal(created, interactive=os.isatty(0))
-        return create.wait(created)[0]
-    return forwarding.attend(created)[0]
+    return console.attend(created)
 
 
 def _check_status(container: Container, saved: State, *, ignore_paused: bool) -> None:
     status = container.status(saved)
     if status == PAUSED and not ignore_paused:
         raise WrongState("cannot exec in a paused container (use --ignore-paused to override)")
-    if status not in (RUNNING, PAUSED):
+    if status not in (RUNNING, PAUSED) or saved.status != RUNNING:
+        status = saved.status if status == PAUSED else status
         raise WrongState(f"cannot exec in a {status} container: container not running")
 
 
@@ -189,7 +179,7 @@ def _process(invocation: Invocation, container: Container, told: Told) -> Proces
             raise UsageError("a command cannot be given together with --process")
         try:
             with open(file, "rb") as stream:
-                document = lean_json.loads(stream.read(), source=file)
+                document = lean_json.loads(stream.read(lean_json.MAX_BYTES + 1), source=file)
         except OSError as error:
             raise UsageError(f"--process: {file}: {(error.strerror or '').lower()}") from error
         process, warnings = decode_process(document, source=file)
@@ -199,8 +189,7 @@ def _process(invocation: Invocation, container: Container, told: Told) -> Proces
         return process
     if not command:
         raise UsageError("process args cannot be empty: give a command or --process")
-    with open(f"{container.directory}/{bundle.NAME}", "rb") as stream:
-        base = bundle.read(stream.read())[0].process
+    base = bundle.saved(container.directory).process
     if base is None:
         raise SpecError("process", "is missing", source=bundle.NAME)
     return _changed(base, told).replace(args=command)

@@ -6,7 +6,6 @@ import os
 
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import CLONE_NEWNS
-from pycontain.oci.bundle import NAME, read
 from pycontain.plan.hooks import HookState
 from pycontain.runtime import hooks
 from pycontain.spec.hooks import Hooks
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pycontain.oci.log import Log
-    from pycontain.oci.store import Container, State
+    from pycontain.oci.store import State
 
 POSTSTART, POSTSTOP = "poststart", "poststop"
 
@@ -35,12 +34,18 @@ class HostView:
         os.close(self._fd)
 
     def enter(self, directory: str) -> Callable[[], None]:
-        """Return what a hook's process does before it becomes the hook: it goes back there, into ``directory``."""
+        """Return what a hook's process does before it becomes the hook: it goes back there, into ``directory``.
+
+        Where that has gone meanwhile, it stays in "/".
+        """
 
         def prepare() -> None:
             if os.stat("/proc/self/ns/mnt").st_ino != os.fstat(self._fd).st_ino:
                 _sys.setns(self._fd, CLONE_NEWNS)
-            os.chdir(directory)
+            try:
+                os.chdir(directory)
+            except FileNotFoundError:
+                os.chdir("/")
 
         return prepare
 
@@ -63,30 +68,27 @@ def kinds(spec_hooks: Hooks) -> tuple[str, ...]:
     return tuple(name for name, entries in found if entries)
 
 
-def saved_hooks(container: Container) -> Hooks:
-    """Return the hooks of the configuration that a container was made from."""
-    with open(f"{container.directory}/{NAME}", "rb") as file:
-        return read(file.read())[0].hooks
-
-
 def _told(state: State) -> HookState:
     return HookState(OCI_VERSION_MAX, state.id, state.bundle, state.annotations)
 
 
-def run_poststart(entries: Hooks, state: State) -> None:
-    """Run the hooks that follow the start.
+def run_poststart(entries: Hooks, state: State, view: HostView | None = None) -> None:
+    """Run the hooks that follow the start; ``view`` is where a runtime that has left its mounts came from.
 
     Raises:
         HookError: of the first that fails.
     """
-    hooks.run_all(entries.poststart, _told(state).document("running", state.pid), "hooks.poststart")
+    document = _told(state).document("running", state.pid)
+    prepare = None if view is None else view.enter(state.bundle)
+    hooks.run_all(entries.poststart, document, "hooks.poststart", prepare=prepare)
 
 
-def run_poststop(entries: Hooks, state: State, log: Log) -> None:
+def run_poststop(entries: Hooks, state: State, log: Log, view: HostView | None = None) -> None:
     """Run the hooks that follow the end; one that fails is a warning, and the others are run."""
     document = _told(state).document("stopped", 0)
+    prepare = None if view is None else view.enter(state.bundle)
     for index, hook in enumerate(entries.poststop):
         try:
-            hooks.run(hook, document, f"hooks.poststop[{index}]")
+            hooks.run(hook, document, f"hooks.poststop[{index}]", prepare=prepare)
         except Exception as error:
             log.warning(str(error))

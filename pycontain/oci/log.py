@@ -12,18 +12,18 @@ FORMS = ("text", "json")
 
 
 class Log:
-    """Where messages go: appended to a file, or to standard error where there is none."""
+    """Where messages go: appended to a file, or to standard error where there is none; ``fd`` is that one's."""
 
     def __init__(self, file: str = "", form: str = "text", *, debug: bool = False) -> None:
         if form not in FORMS:
             raise UsageError(f"invalid log-format: {form}", hint="text or json")
         self.form = form
         self.debug = debug
-        self._fd = 2
+        self.fd = 2
         self._errors_also = False
         if file:
             try:
-                self._fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+                self.fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             except OSError as error:
                 raise UsageError(f"--log: {file}: {(error.strerror or '').lower()}") from error
             self._errors_also = True
@@ -44,7 +44,7 @@ class Log:
             line = lean_json.dumps({"level": level, "msg": text, "time": stamp}, surrogates=True)
         else:
             line = f'time="{stamp}" level={level} msg={lean_json.dumps(text, surrogates=True)}'
-        _put(self._fd, f"{line}\n")
+        _put(self.fd, f"{line}\n")
 
 
 def _put(fd: int, text: str) -> None:

@@ -42,13 +42,13 @@ class Request(Record):
     listen_fds: int = 0
 
 
-def request(told: Told) -> Request:
+def request(invocation: Invocation, told: Told) -> Request:
     """Return the request of a command line.
 
     Raises:
         UsageError: a value makes no sense, or a descriptor to hand on is not open.
     """
-    preserve, listen_fds = preserved(told)
+    preserve, listen_fds = preserved(invocation, told)
     return Request(
         id=store.check_id(told.arguments[0]),
         bundle=told.text("bundle"),
@@ -62,32 +62,39 @@ def request(told: Told) -> Request:
     )
 
 
-def preserved(told: Told) -> tuple[int, int]:
+def preserved(invocation: Invocation, told: Told) -> tuple[int, int]:
     """Return how many descriptors from 3 on are handed on, and how many of them are those of LISTEN_FDS.
+
+    To be asked before anything is opened. Source: sd_listen_fds(3): only the process of LISTEN_PID is meant.
 
     Raises:
         UsageError: one of them is not open: the number would become one of ours.
     """
-    listen = os.environ.get("LISTEN_FDS", "")
+    listen = os.environ.get("LISTEN_FDS", "") if os.environ.get("LISTEN_PID") == str(os.getpid()) else ""
     listen_fds = int(listen) if listen.isascii() and listen.isdigit() and len(listen) < 5 else 0
     preserve = told.number("preserve-fds") + listen_fds
     for fd in range(3, 3 + preserve):
         try:
             os.fstat(fd)
+            ours = fd == invocation.log.fd
         except OSError:
-            raise UsageError(f"unable to stat preserved-fd {fd} (of {preserve} fds): bad file descriptor") from None
+            ours = True
+        if ours:
+            raise UsageError(f"unable to stat preserved-fd {fd} (of {preserve} fds): bad file descriptor")
     return preserve, listen_fds
 
 
 class Making:
     """A container that is being made: its directory exists, its lock is held by this process.
 
-    Use as a context manager: when the block fails, everything made so far is undone. ``held``: somebody else starts it.
+    Use as a context manager: when the block fails, everything made so far is undone. ``view`` is where its hooks run,
+    which live as long as this process does; ``held``: somebody else starts it.
     """
 
-    def __init__(self, invocation: Invocation, request: Request, *, held: bool) -> None:
+    def __init__(self, invocation: Invocation, request: Request, view: lifehooks.HostView, *, held: bool) -> None:
         self.invocation = invocation
         self.request = request
+        self.view = view
         self.held = held
         self.bundle: Bundle
         self.container: Container
@@ -96,10 +103,10 @@ class Making:
         self.state: State
         self._hooked = False
         self._furnished = False
-        self._pid_file = ""
+        self._has_pid_file = False
 
     def __enter__(self) -> Making:
-        self.bundle = _with_listen_fds(bundle.load(self.request.bundle), self.request.listen_fds)
+        self.bundle = bundle.load(self.request.bundle)
         for line in self.bundle.warnings:
             self.invocation.log.warning(line)
         self.container = self.invocation.store.add(self.request.id)
@@ -130,16 +137,12 @@ class Making:
         assembly.undo(self.container)
         self.remove_pid_file()
         if self._hooked:
-            lifehooks.run_poststop(self.bundle.spec.hooks, self.state, self.invocation.log)
+            lifehooks.run_poststop(self.bundle.spec.hooks, self.state, self.invocation.log, self.view)
 
     def remove_pid_file(self) -> None:
         """Remove the file of the process id, if this call has written it."""
-        if self._pid_file:
-            try:
-                os.unlink(self._pid_file)
-            except OSError:
-                pass  # gone already
-            self._pid_file = ""
+        if self._has_pid_file:
+            store.remove_pid_file(self.request.pid_file, self.state.pid)
 
     def create(self, *, status: str) -> Created:
         """Make the container's processes and return its init; ``status`` is what the state says when it is ready.
@@ -155,6 +158,7 @@ class Making:
             assembly.Terms(
                 keyring=request.keyring,
                 preserve_fds=request.preserve_fds,
+                listen_fds=request.listen_fds,
                 pivot=request.pivot,
                 systemd=self.invocation.systemd,
             ),
@@ -165,19 +169,17 @@ class Making:
         staging = f"{container.directory}/trees"
         os.mkdir(staging, 0o700)
         listener = held.listen(container.directory) if self.held else -1
-        with lifehooks.HostView() as view:
-            created = Maker(
-                self.assembly.plan,
-                journal=container.journal,
-                cgroup=self.assembly.cgroup if self.assembly.cgroup.paths.exists else None,
-                stdio=Stdio(0, 1, 2),
-                staging=staging,
-                tied=False,
-                forget=container.forget,
-                meanwhile=self._write_configuration,
-                terms=Terms(listener=listener, hooks=lambda made: self._run_hooks(made, view)),
-            ).create()
-        self.created = created
+        created = self.created = Maker(
+            self.assembly.plan,
+            journal=container.journal,
+            cgroup=self.assembly.cgroup if self.assembly.cgroup.paths.exists else None,
+            stdio=Stdio(0, 1, 2),
+            staging=staging,
+            tied=False,
+            forget=container.forget,
+            meanwhile=self._write_configuration,
+            terms=Terms(listener=listener, hooks=self._run_hooks),
+        ).create()
         self.assembly.made()
         if not self._furnished:
             self._furnish(created)
@@ -193,7 +195,7 @@ class Making:
         container.save(self.state)
         if request.pid_file:
             store.write_pid_file(request.pid_file, created.pid)
-            self._pid_file = request.pid_file
+            self._has_pid_file = True
         return created
 
     def _furnish(self, created: Created) -> None:
@@ -212,6 +214,15 @@ class Making:
         """Return the listener of the seccomp filter, which is nobody where that does not notify."""
         flags = self.assembly.plan.process.seccomp_flags
         return Listener(self.bundle.spec.linux.seccomp, flags, self.state, pid=self.state.pid, status=store.CREATED)
+
+    def run_poststart(self) -> None:
+        """Run the hooks that follow the start.
+
+        Raises:
+            HookError: one failed.
+        """
+        self._hooked = True  # the program has run: whatever ends it now, the poststop hooks follow
+        lifehooks.run_poststart(self.bundle.spec.hooks, self.state, self.view)
 
     def keep(self) -> None:
         """Let init wait for whoever starts it."""
@@ -246,7 +257,7 @@ class Making:
         if self.assembly.plan.process.seccomp is not None:
             self.container.write(FILTER, self.assembly.plan.process.seccomp)
 
-    def _run_hooks(self, created: Created, view: lifehooks.HostView) -> None:
+    def _run_hooks(self, created: Created) -> None:
         """Run the hooks before pivot_root; they may ask for the container's state."""
         self._furnish(created)
         self._hooked = True
@@ -254,7 +265,7 @@ class Making:
         self.container.save(self.state)
         state = self.assembly.plan.hook_state
         assert state is not None, "a plan that awaits hooks has a state for them"
-        lifehooks.run_before(self.bundle.spec.hooks, state, created.pid, view)
+        lifehooks.run_before(self.bundle.spec.hooks, state, created.pid, self.view)
 
 
 def _common(scheduling: Scheduling) -> dict[str, Any]:
@@ -266,15 +277,6 @@ def _common(scheduling: Scheduling) -> dict[str, Any]:
         found["memory_mode"], nodes = scheduling.memory_policy
         found["memory_nodes"] = list(nodes)
     return found
-
-
-def _with_listen_fds(found: Bundle, listen_fds: int) -> Bundle:
-    """Tell the program of the descriptors that systemd's socket activation hands on. Source: sd_listen_fds(3)"""
-    process = found.spec.process
-    if not listen_fds or process is None:
-        return found
-    env = (*process.env, f"LISTEN_FDS={listen_fds}", "LISTEN_PID=1")
-    return found.replace(spec=found.spec.replace(process=process.replace(env=env)))
 
 
 def check_console(found: Bundle, request: Request, *, needed: bool) -> None:

@@ -12,8 +12,8 @@ import stat
 from pycontain import lean_json
 from pycontain.errors import HostError
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import SECCOMP_FILTER_FLAG_NEW_LISTENER
-from pycontain.oci.bundle import NAME, read
+from pycontain.kernel.constants import SECCOMP_FILTER_FLAG_NEW_LISTENER, SOCK_STREAM
+from pycontain.oci import bundle
 from pycontain.plan.hooks import HookState
 from pycontain.spec.runtime import OCI_VERSION_MAX
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pycontain.oci.store import Container, State
     from pycontain.spec.seccomp import LinuxSeccomp
 
-SOCK_STREAM = 1
 PATH = "linux.seccomp.listenerPath"
 
 
@@ -96,10 +95,8 @@ class Listener:
 
 def saved_listener(container: Container, state: State, *, pid: int, status: str) -> Listener:
     """Return the listener that the configuration of a container names."""
-    seccomp = None
-    if state.seccomp_flags & SECCOMP_FILTER_FLAG_NEW_LISTENER:
-        with open(f"{container.directory}/{NAME}", "rb") as file:
-            seccomp = read(file.read())[0].linux.seccomp
+    notifies = state.seccomp_flags & SECCOMP_FILTER_FLAG_NEW_LISTENER
+    seccomp = bundle.saved(container.directory).linux.seccomp if notifies else None
     return Listener(seccomp, state.seccomp_flags, state, pid=pid, status=status)
 
 

@@ -7,12 +7,17 @@ program's process id as the host knows it.
 
 from __future__ import annotations
 
+import _signal
 import os
 import socket
 
 from pycontain.errors import HostError
+from pycontain.kernel import _sys
+from pycontain.kernel.constants import PR_SET_PDEATHSIG, SIGKILL
+from pycontain.oci.log import Log
 from pycontain.oci.store import Container, State
 from pycontain.runtime import processes
+from pycontain.runtime.init import close_others
 from pycontain.spec.mounts import Mount
 from pycontain.spec.runtime import Spec
 
@@ -24,7 +29,16 @@ _MAX_MESSAGE = 64 * 1024
 
 
 def offer(container: Container, spec: Spec) -> Spec:
-    """Make the directory of the socket, and return the configuration with it."""
+    """Make the directory of the socket, and return the configuration with it.
+
+    Raises:
+        HostError: the container has no mounts of its own.
+    """
+    if spec.linux.namespace("mount") is None:
+        raise HostError(
+            f"{VARIABLE}: without a mount namespace the container cannot be given a socket of its own",
+            hint=f"start it without {VARIABLE} in the environment",
+        )
     directory = f"{container.directory}/{DIRECTORY}"
     os.mkdir(directory, 0o755)
     os.chmod(directory, 0o755)
@@ -86,14 +100,29 @@ class Readiness:
                 self._tell(f"MAINPID={state.pid}\nREADY=1\n")
                 return
 
-    def wait_beside(self, state: State) -> None:
-        """Do as :meth:`wait` in a process of its own: this one has a container to attend to."""
-        if self._socket is None or os.fork():
+    def wait_beside(self, state: State, log: Log) -> None:
+        """Do as :meth:`wait` in a process of its own: this one has a container to attend to.
+
+        It ends with this one at the latest; what fails in it is a warning.
+        """
+        if self._socket is None:
             return
+        parent = os.getpid()
+        if os.fork():
+            return
+        code = 1
         try:
-            self.wait(state)
+            _sys.prctl(PR_SET_PDEATHSIG, SIGKILL)
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+            # a terminal and other descriptors end for the container when this process's parent closes them
+            close_others((self._socket.fileno(), log.fd))
+            if os.getppid() == parent:
+                self.wait(state)
+            code = 0
+        except Exception as error:
+            log.warning(str(error))
         finally:
-            os._exit(0)
+            os._exit(code)
 
     def _tell(self, text: str) -> None:
         address = f"\0{self._target[1:]}" if self._target.startswith("@") else self._target

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+from pycontain.errors import NotFound, PycontainError
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import PR_SET_CHILD_SUBREAPER
-from pycontain.oci import verbs
+from pycontain.oci import console, verbs
+from pycontain.oci.lifehooks import HostView
 from pycontain.oci.making import Making, check_console, request
 from pycontain.oci.store import RUNNING, STOPPED
 from pycontain.runtime import create, forwarding
@@ -14,36 +16,8 @@ from pycontain.runtime import create, forwarding
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain.oci.invocation import Invocation
-    from pycontain.oci.words import Told
-    from pycontain.runtime.create import Created
-
-
-def _attend(created: Created) -> int:
-    if created.terminal >= 0:
-        from pycontain.runtime import terminal
-
-        terminal.be_terminal(created, interactive=os.isatty(0))
-        return create.wait(created)[0]
-    return forwarding.attend(created)[0]
-
-
-def _start(invocation: Invocation, making: Making, created: Created) -> None:
-    with making.listener() as listener:
-        create.start(created, making.assembly.plan.process, listener.send)
-    verbs.finish_start(invocation, making.container, making.state)
-
-
-def _start_told(invocation: Invocation, making: Making, created: Created, *, detach: bool) -> None:
-    """Start, and hand on to systemd that the program is ready."""
     from pycontain.oci.readiness import Readiness
-
-    with Readiness(making.container) as readiness:
-        _start(invocation, making, created)
-        if not detach:
-            readiness.wait_beside(making.state)
-            return
-        making.container.unlock()
-        readiness.wait(making.state)
+    from pycontain.oci.words import Told
 
 
 def run(invocation: Invocation, told: Told) -> int:
@@ -55,23 +29,58 @@ def run(invocation: Invocation, told: Told) -> int:
     detach = told.flag("detach")
     if not detach and not told.flag("no-subreaper"):
         _sys.prctl(PR_SET_CHILD_SUBREAPER, 1)
-    with Making(invocation, request(told), held=False) as making:
-        check_console(making.bundle, making.request, needed=detach)
-        created = making.create(status=RUNNING)
-        if not detach:
-            forwarding.block()
-        if "NOTIFY_SOCKET" in os.environ:
-            _start_told(invocation, making, created, detach=detach)
-        else:
-            _start(invocation, making, created)
+    asked = request(invocation, told)
+    with HostView() as view:
+        readiness = None
+        with Making(invocation, asked, view, held=False) as making:
+            check_console(making.bundle, making.request, needed=detach)
+            created = making.create(status=RUNNING)
+            if "NOTIFY_SOCKET" in os.environ:
+                from pycontain.oci.readiness import Readiness
+
+                readiness = Readiness(making.container)
+            if not detach:
+                forwarding.block()
+            with making.listener() as listener:
+                create.start(created, making.assembly.plan.process, listener.send)
+            making.run_poststart()
+        # the lock is free: from here on other commands may do with the container what they like
+        if readiness is not None:
+            _hand_on(readiness, making, detach=detach)
         if detach:
             return 0
-        making.container.unlock()
-    code = _attend(created)
-    if told.flag("keep"):
-        return code
-    making.container.lock()
-    making.container.save(making.state.replace(status=STOPPED))
-    verbs.destroy(invocation, making.container)
-    making.remove_pid_file()
+        code = console.attend(created)
+        if not told.flag("keep"):
+            _remove(making)
     return code
+
+
+def _hand_on(readiness: Readiness, making: Making, *, detach: bool) -> None:
+    """Hand on to systemd that the program is ready."""
+    with readiness:
+        if not detach:
+            readiness.wait_beside(making.state, making.invocation.log)
+            return
+        try:
+            readiness.wait(making.state)
+        except BaseException:
+            _remove(making)
+            raise
+
+
+def _remove(making: Making) -> None:
+    """Remove the container, unless another command has done so, and perhaps made another one of its id."""
+    container, state = making.container, making.state
+    try:
+        container.lock()
+        found = container.load()
+    except NotFound:
+        pass
+    except PycontainError as error:
+        making.invocation.log.warning(f"container {container.id} is not removed: {error}")
+    else:
+        if (found.pid, found.pid_start) == (state.pid, state.pid_start):
+            container.save(found.replace(status=STOPPED))
+            verbs.destroy(making.invocation, container, making.view)
+    container.unlock()
+    making.remove_pid_file()

@@ -22,6 +22,7 @@ from pycontain.errors import Exists, NotFound, PycontainError, StoreError, Usage
 from pycontain.record import Record
 from pycontain.runtime import processes
 from pycontain.runtime.journal import Journal
+from pycontain.runtime.replacing import replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ class Container:
         Raises:
             StoreError: it cannot be written.
         """
-        write_file(f"{self.directory}/{name}", data, 0o600)
+        _write(f"{self.directory}/{name}", data, 0o600)
 
     def status(self, state: State) -> str:
         """Return the status that is true now."""
@@ -190,7 +191,7 @@ class Container:
             return STOPPED
         if state.status == CREATING:
             return CREATING if self.is_locked else STOPPED
-        if state.status == RUNNING and state.cgroup:
+        if state.status in (CREATED, RUNNING) and state.cgroup:
             from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 
             with Cgroup(CgroupPaths(**state.cgroup)) as cgroup:
@@ -199,26 +200,9 @@ class Container:
         return state.status
 
 
-def write_file(path: str, data: bytes, mode: int) -> None:
-    """Write a file by rename, so that nobody sees half of it.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    directory, _, name = path.rpartition("/")
-    temporary = f"{directory or '.'}/.{name}.{os.getpid()}"
+def _write(path: str, data: bytes, mode: int) -> None:
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        try:
-            os.fchmod(fd, mode)
-            if os.write(fd, data) != len(data):
-                raise StoreError(f"write {path}: no space left on device")
-            os.rename(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        finally:
-            os.close(fd)
+        replace_file(path, data, mode)
     except OSError as error:
         raise StoreError(f"write {path}: {(error.strerror or '').lower()}") from error
 
@@ -232,7 +216,21 @@ def write_pid_file(path: str, pid: int) -> None:
     """
     if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
         raise UsageError(f"--pid-file: {path}: is not a regular file")
-    write_file(path, str(pid).encode(), 0o644)
+    _write(path, str(pid).encode(), 0o644)
+
+
+def remove_pid_file(path: str, pid: int) -> None:
+    """Remove the file of a process id, unless somebody else's id is in it by now."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            ours = os.read(fd, 32) == str(pid).encode()
+        finally:
+            os.close(fd)
+        if ours:
+            os.unlink(path)
+    except OSError:
+        pass  # gone already, or no file any more
 
 
 class Store:

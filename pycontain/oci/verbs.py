@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import _signal
 import os
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.errors import HookError, HostError, NotFound, PycontainError, StoreError, UsageError, WrongState
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import SIGNALS, SIGRTMAX
-from pycontain.oci import assembly, lifehooks
+from pycontain.kernel.constants import SIGKILL, SIGNALS, SIGRTMAX
+from pycontain.oci import assembly, bundle, lifehooks
 from pycontain.oci.notifying import saved_listener
 from pycontain.oci.store import CREATED, CREATING, PAUSED, RUNNING, STOPPED
 from pycontain.runtime import held, processes, remove
@@ -22,13 +21,18 @@ if TYPE_CHECKING:
     from pycontain.spec.hooks import Hooks
 
 NOT_RUNNING = "container not running"
+_NO_START = {
+    STOPPED: "cannot start a container that has stopped",
+    RUNNING: "cannot start an already running container",
+}
 
 
 def create(invocation: Invocation, told: Told) -> int:
     """Make a container that waits to be started."""
     from pycontain.oci.making import Making, check_console, request
 
-    with Making(invocation, request(told), held=True) as making:
+    asked = request(invocation, told)
+    with lifehooks.HostView() as view, Making(invocation, asked, view, held=True) as making:
         check_console(making.bundle, making.request, needed=True)
         making.create(status=CREATED)
         making.keep()
@@ -47,11 +51,7 @@ def start(invocation: Invocation, told: Told) -> int:
     state = container.load()
     status = container.status(state)
     if status != CREATED:
-        raise WrongState(
-            "cannot start a container that has stopped"
-            if status == STOPPED
-            else f"cannot start an already running container ({status})"
-        )
+        raise WrongState(_NO_START.get(status, f"cannot start a container in the {status} state"))
     if "NOTIFY_SOCKET" in os.environ:
         from pycontain.oci.readiness import Readiness
 
@@ -69,30 +69,28 @@ def _start(invocation: Invocation, container: Container, state: State) -> None:
         state = state.replace(status=RUNNING)
         container.save(state)
         try:
-            held.begin(container.directory, state.program, state.paths, listener=listener.send)
+            held.begin(
+                container.directory,
+                state.pid,
+                state.program,
+                state.paths,
+                listener=listener.send,
+                is_frozen=lambda: container.status(state) == PAUSED,
+            )
         except HookError:
             destroy(invocation, container)
             raise
-        except HostError:
-            remove.kill(container)  # nobody would answer its system calls
+        except BaseException:
+            # it has been told to begin: what has not failed in it must not begin later
+            remove.kill(container)
             raise
     os.unlink(f"{container.directory}/{held.SOCKET}")
-    finish_start(invocation, container, state)
-
-
-def finish_start(invocation: Invocation, container: Container, state: State) -> None:
-    """Run the hooks that follow the start; where one fails, the container is ended.
-
-    Raises:
-        HookError: one failed.
-    """
-    if lifehooks.POSTSTART not in state.hooks:
-        return
-    try:
-        lifehooks.run_poststart(lifehooks.saved_hooks(container), state)
-    except PycontainError:
-        destroy(invocation, container)
-        raise
+    if lifehooks.POSTSTART in state.hooks:
+        try:
+            lifehooks.run_poststart(bundle.saved(container.directory).hooks, state)
+        except BaseException:
+            destroy(invocation, container)
+            raise
 
 
 def kill(invocation: Invocation, told: Told) -> int:
@@ -107,8 +105,12 @@ def kill(invocation: Invocation, told: Told) -> int:
     status = container.status(state)
     with Cgroup(CgroupPaths(**state.cgroup)) as cgroup:
         if told.flag("all"):
-            cgroup.signal_all(number)
-            return 0
+            if cgroup.paths.exists:
+                cgroup.signal_all(number)
+                return 0
+            _check_all(container, number, status)
+            if status == STOPPED:
+                return 0
         pidfd = processes.open_pidfd(state.pid, state.pid_start) if status in (CREATED, RUNNING, PAUSED) else None
         if pidfd is None:
             raise WrongState(NOT_RUNNING)
@@ -119,9 +121,21 @@ def kill(invocation: Invocation, told: Told) -> int:
         finally:
             os.close(pidfd)
         # a frozen process of cgroup v1 does not die before it runs again
-        if status == PAUSED and number == _signal.SIGKILL and not cgroup.paths.unified:
+        if status == PAUSED and number == SIGKILL and not cgroup.paths.unified:
             cgroup.thaw()
     return 0
+
+
+def _check_all(container: Container, number: int, status: str) -> None:
+    """Refuse to signal every process of a container without a cgroup, unless to end the first one ends them all.
+
+    Raises:
+        HostError: nobody knows which processes these are.
+    """
+    namespace = bundle.saved(container.directory).linux.namespace("pid")
+    alone = namespace is not None and namespace.path is None  # pid_namespaces(7): the rest ends with the first
+    if not alone or (status != STOPPED and number != SIGKILL):
+        raise HostError("kill --all: the container has no cgroup that knows its processes", requirement="cgroup")
 
 
 def parse_signal(text: str) -> int:
@@ -172,16 +186,16 @@ def _load_or_none(container: Container) -> State | None:
         return None
 
 
-def destroy(invocation: Invocation, container: Container) -> None:
-    """End and remove a container whose lock is held, and run its poststop hooks."""
+def destroy(invocation: Invocation, container: Container, view: lifehooks.HostView | None = None) -> None:
+    """End and remove a container whose lock is held, and run its poststop hooks, in ``view`` where there is one."""
     state = _load_or_none(container)
     hooks: Hooks | None = None
     if state is not None and lifehooks.POSTSTOP in state.hooks:
         try:
-            hooks = lifehooks.saved_hooks(container)
+            hooks = bundle.saved(container.directory).hooks
         except (OSError, PycontainError) as error:
             invocation.log.warning(f"poststop hooks: {error}")
     assembly.undo(container)
     container.unlock()
     if hooks is not None and state is not None:
-        lifehooks.run_poststop(hooks, state, invocation.log)
+        lifehooks.run_poststop(hooks, state, invocation.log, view)

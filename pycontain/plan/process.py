@@ -52,6 +52,7 @@ class ProcessPlan(Record):
     ``paths`` are the files to try in order; ``rlimits`` are (number, soft, hard) with -1 for no limit; ``groups``
     are the supplementary ids, None where the user namespace does not let them be set; ``seccomp`` is a BPF program or
     None; ``umask`` None leaves 022. ``oom_score_tried``: the score is one that nobody asked for, and may be refused.
+    Of ``preserve_fds`` descriptors from 3 on, which stay open, the program is told of ``listen_fds``: sd_listen_fds(3).
     """
 
     argv: tuple[str, ...]
@@ -73,6 +74,7 @@ class ProcessPlan(Record):
     apparmor: str = ""
     selinux: str = ""
     preserve_fds: int = 0
+    listen_fds: int = 0
     scheduling: Scheduling = NO_SCHEDULING
 
 

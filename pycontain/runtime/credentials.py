@@ -96,6 +96,8 @@ def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
             _sys.prlimit(0, resource, soft, hard)
     keep = tuple(range(3, 3 + process.preserve_fds))
     env = process.env if _has_home(process.env) else (*process.env, f"HOME={home_of(process.uid)}")
+    if process.listen_fds:
+        env = _with_listen_fds(env, process.listen_fds)
     sets = process.capabilities
     late = (
         None
@@ -113,6 +115,12 @@ def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
         SIGKILL if tied else 0,
         late,
     )
+
+
+def _with_listen_fds(env: tuple[str, ...], count: int) -> tuple[str, ...]:
+    others = tuple(entry for entry in env if not entry.startswith(("LISTEN_FDS=", "LISTEN_PID=")))
+    # the id that the program has where it runs, and only now is known
+    return (*others, f"LISTEN_FDS={count}", f"LISTEN_PID={os.getpid()}")
 
 
 def _has_home(env: tuple[str, ...]) -> bool:

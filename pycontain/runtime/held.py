@@ -21,6 +21,7 @@ import struct
 
 from pycontain.errors import PycontainError, StageError, WrongState, from_fields
 from pycontain.kernel import _sys
+from pycontain.runtime import processes
 from pycontain.runtime.channel import EXEC_FAILED, FAILED, KEPT, LISTENER, START, Channel, Sequence, decode
 from pycontain.runtime.credentials import exec_error
 
@@ -70,13 +71,22 @@ def _end(number: int, _frame: object) -> NoReturn:
     os._exit(128 + number)
 
 
-def begin(directory: str, program: str, paths: tuple[str, ...], *, listener: Callable[[int], None]) -> None:
-    """Let the init of the container in ``directory`` execute its program, and return once that runs.
+def begin(
+    directory: str,
+    pid: int,
+    program: str,
+    paths: tuple[str, ...],
+    *,
+    listener: Callable[[int], None],
+    is_frozen: Callable[[], bool],
+) -> None:
+    """Let the init ``pid`` of the container in ``directory`` execute its program, and return once that runs.
 
     ``paths`` are the files that it tries; ``listener`` gets the descriptor of a seccomp profile that notifies.
 
     Raises:
         WrongState: there is no init that waits.
+        StageError: it has died, or was stopped or frozen for seconds.
         PycontainError: what failed inside.
     """
     try:
@@ -85,6 +95,7 @@ def begin(directory: str, program: str, paths: tuple[str, ...], *, listener: Cal
         raise WrongState("cannot start a container that has stopped or does not wait to be started") from error
     try:
         Channel(fd, Sequence.begun(), "maker").send(START)
+        processes.await_answer(fd, pid, is_frozen)
         data = answer(fd, listener)
     except (BrokenPipeError, ConnectionResetError) as error:
         raise StageError("the process has died before its program began", stage="init") from error

@@ -10,7 +10,7 @@ from pycontain.kernel import _sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _LOOK_EVERY_MS = 250
 _STOPPED_MS = 5000
@@ -46,8 +46,10 @@ def open_pidfd(pid: int, started: int) -> int | None:
     return pidfd
 
 
-def await_answer(fd: int, pid: int) -> None:
+def await_answer(fd: int, pid: int, is_frozen: Callable[[], bool] | None = None) -> None:
     """Wait until ``fd`` can be read: the answer of process ``pid``, which somebody inside may stop or trace.
+
+    ``is_frozen`` tells whether it is stopped with its cgroup, where others may reach that.
 
     Raises:
         StageError: it has been stopped for 5 s on end.
@@ -56,10 +58,10 @@ def await_answer(fd: int, pid: int) -> None:
     poll.register(fd, select.POLLIN)
     looks = 0
     while not poll.poll(_LOOK_EVERY_MS):
-        looks = looks + 1 if is_stopped(pid) else 0
+        looks = looks + 1 if is_stopped(pid) or (is_frozen is not None and is_frozen()) else 0
         if looks * _LOOK_EVERY_MS >= _STOPPED_MS:
             raise StageError(
-                "the process was stopped before its program began, by a signal or a tracer inside",
+                "the process was stopped before its program began, by a signal, a tracer inside or its cgroup",
                 hint="pycontain top shows what runs in the container",
             )
 

@@ -20,6 +20,7 @@ from pycontain.errors import Exists, NotFound, PycontainError, StoreError
 from pycontain.record import Record
 from pycontain.runtime import processes
 from pycontain.runtime.journal import Journal
+from pycontain.runtime.replacing import replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,16 +148,8 @@ class Entry:
     def write_bytes(self, name: str, data: bytes, mode: int = 0o600) -> str:
         """Write a file of the container's directory by rename and return its path."""
         path = f"{self.directory}/{name}"
-        temporary = f"{path}.new"
         try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-            try:
-                os.fchmod(fd, mode)
-                if os.write(fd, data) != len(data):
-                    raise StoreError(f"write {path}: file system full")
-            finally:
-                os.close(fd)
-            os.rename(temporary, path)
+            replace_file(path, data, mode)
         except OSError as error:
             raise StoreError(f"write {path}: {(error.strerror or '').lower()}") from error
         return path

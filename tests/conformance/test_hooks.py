@@ -175,3 +175,42 @@ def test_a_hook_may_ask_for_the_state(oci: Oci) -> None:
     script = f"{command} > {oci.place}/shared/state"
     oci.runs(with_hooks(oci, "true", createRuntime=[shell(script)]))
     assert json.loads((oci.place / "shared" / "state").read_text())["status"] == "creating"
+
+
+@pytest.mark.parametrize("detach", [False, True], ids=["foreground", "detached"])
+def test_hooks_of_run_are_in_the_caller_s_mounts(oci: Oci, detach: bool) -> None:
+    """H6, H8: also those that follow the start, for which run has left them by then; each runs once."""
+    hooks = {kind: [record(oci, kind)] for kind in OUTSIDE}
+    document = with_hooks(oci, "sh", "-c", "sleep 100" if detach else "sleep 0.1", **hooks)
+    oci.ok("run", *(["--detach"] if detach else []), "-b", oci.bundle(document), "c")
+    if detach:
+        oci.ok("delete", "--force", "c")
+    shared = oci.place / "shared"
+    assert (shared / "order").read_text().split() == [f"{kind}0" for kind in OUTSIDE]
+    own = os.readlink("/proc/self/ns/mnt")
+    assert {kind: (shared / f"{kind}.mnt").read_text().strip() for kind in OUTSIDE} == dict.fromkeys(OUTSIDE, own)
+
+
+@pytest.mark.parametrize("how", ["run", "detached", "start"])
+def test_a_poststart_hook_that_fails_ends_the_container_once(oci: Oci, how: str) -> None:
+    """H7: everything is undone, the poststop hooks run, and nothing of it twice."""
+    hooks = {"poststart": [shell("exit 1")], "poststop": [record(oci, "poststop")]}
+    bundle = oci.bundle(with_hooks(oci, "sleep", "100", **hooks))
+    if how == "start":
+        oci.ok("create", "-b", bundle, "c")
+        oci.fails("start", "c")
+    else:
+        oci.fails("run", *(["--detach"] if how == "detached" else []), "-b", bundle, "c")
+    assert (oci.place / "shared" / "order").read_text() == "poststop0\n"
+    assert (oci.place / "shared" / "poststop.mnt").read_text().strip() == os.readlink("/proc/self/ns/mnt")
+    assert oci.left() == []
+
+
+def test_a_bundle_may_go_before_its_container(oci: Oci) -> None:
+    """H8: a poststop hook of run runs all the same."""
+    script = f"touch {oci.place}/shared/after"
+    document = with_hooks(oci, "sh", "-c", "until test -e /tmp/shared/go; do sleep 0.05; done")
+    document["hooks"] = {"poststop": [shell(script)], "poststart": [shell(f"rm -r {oci.place}/gone && touch go")]}
+    document["hooks"]["poststart"][0]["args"][2] = f"rm -r {oci.place}/gone && touch {oci.place}/shared/go"
+    oci.ok("run", "-b", oci.bundle(document, "gone"), "c")
+    assert (oci.place / "shared" / "after").exists()

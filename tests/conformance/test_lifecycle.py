@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -215,12 +216,44 @@ def test_descriptors(oci: Oci) -> None:
     assert "preserved-fd" in oci.fails("run", "--preserve-fds", "1", "-b", bundle, "c")
 
 
-def test_listen_fds(oci: Oci) -> None:
-    """D6: sockets of systemd are handed on."""
+def activated(oci: Oci, file: Path, pid: str) -> Oci:
+    """Return the program as systemd would start it with a socket, of the process id that the shell makes of ``pid``."""
+    script = f'LISTEN_FDS=1 LISTEN_PID={pid} exec "$0" "$@" 3>{file}'
+    return Oci(oci.root, oci.place, oci.rootfs, ("sh", "-c", script, *oci.program))
+
+
+@pytest.mark.parametrize("namespaces", [["pid", "mount"], ["mount"]], ids=["own ids", "the host's ids"])
+def test_listen_fds(oci: Oci, namespaces: list[str]) -> None:
+    """D6: sockets of systemd are handed on, to a program that finds its own process id."""
     file = oci.place / "three"
-    bundle = oci.bundle(oci.config("sh", "-c", "echo $LISTEN_FDS $LISTEN_PID >&3"))
-    with_descriptor_3(oci, file).ok("run", "-b", bundle, "c", env={**os.environ, "LISTEN_FDS": "1"})
-    assert file.read_text() == "1 1\n"
+    document = oci.config("sh", "-c", "echo $LISTEN_FDS $LISTEN_PID $$ >&3; exec sleep 100")
+    document["process"]["env"] += ["LISTEN_FDS=7", "LISTEN_PID=7"]
+    document["linux"]["namespaces"] = [{"type": kind} for kind in namespaces]
+    activated(oci, file, "$$").ok("run", "--detach", "-b", oci.bundle(document), "c")
+    count, told, own = file.read_text().split()
+    assert (count, told) == ("1", own)
+    activated(oci, file, "$$").ok("exec", "c", "sh", "-c", "echo $LISTEN_FDS $LISTEN_PID $$ >&3")
+    count, told, own = file.read_text().split()
+    assert (count, told) == ("1", own)
+
+
+@pytest.mark.parametrize("pid", ["1", "", "$$0"])
+def test_listen_fds_of_another_process(oci: Oci, pid: str) -> None:
+    """D6: what was for whoever called us, as sd_listen_fds(3) says, is not for the container."""
+    file = oci.place / "three"
+    document = oci.config("sh", "-c", "echo .$LISTEN_FDS.$LISTEN_PID; echo told >&3")
+    process = activated(oci, file, pid).run("run", "-b", oci.bundle(document), "c")
+    assert process.stdout == "..\n"
+    assert process.returncode != 0
+    assert file.read_text() == ""
+
+
+def test_the_log_is_no_preserved_descriptor(oci: Oci) -> None:
+    """D6: a descriptor that the caller has not opened is not one that the runtime has."""
+    bundle = oci.bundle(oci.config("true"))
+    log = oci.place / "log"
+    assert "preserved-fd 3" in oci.fails("--log", log, "run", "--preserve-fds", "1", "-b", bundle, "c")
+    assert oci.left() == []
 
 
 def test_messages(oci: Oci) -> None:
@@ -257,3 +290,79 @@ def test_a_pid_file_replaces_no_device(oci: Oci) -> None:
     oci.ok("run", "--detach", "-b", bundle, "c")
     assert "not a regular file" in oci.fails("exec", "--pid-file", pipe, "c", "true", code=255)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_container_that_waits_can_be_paused(oci: Oci) -> None:
+    """§1.12: pause and resume are for created containers too, and none is started while it is paused."""
+    created(oci, "sleep", "100")
+    oci.ok("pause", "c")
+    assert oci.state("c")["status"] == "paused"
+    assert "in the paused state" in oci.fails("start", "c")
+    assert "not stopped: paused" in oci.fails("delete", "c")
+    assert "cannot exec in a created container" in oci.fails("exec", "--ignore-paused", "c", "true", code=255)
+    oci.ok("resume", "c")
+    assert oci.state("c")["status"] == "created"
+    oci.ok("start", "c")
+    assert oci.state("c")["status"] == "running"
+
+
+def test_an_init_that_is_stopped_hangs_nobody(oci: Oci) -> None:
+    """L5: start gives up, and the program does not begin later."""
+    shared = oci.place / "shared"
+    shared.mkdir()
+    document = oci.config("touch", "/shared/ran")
+    document["mounts"].append({"destination": "/shared", "source": str(shared), "options": ["bind"]})
+    oci.ok("create", "--bundle", oci.bundle(document), "c")
+    os.kill(oci.state("c")["pid"], signal.SIGSTOP)
+    assert "was stopped before its program began" in oci.fails("start", "c", timeout=30)
+    assert oci.state("c")["status"] == "stopped"
+    assert not (shared / "ran").exists()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["removed", "made again"])
+def test_run_removes_no_other_container_of_its_id(oci: Oci, again: bool) -> None:
+    """§1.12: what another command has removed meanwhile is not missed, and a new one of the id is let alone."""
+    first = oci.bundle(oci.config("sh", "-c", "echo ready; exec sleep 100"), "first")
+    process = subprocess.Popen(
+        oci.argv("run", "--pid-file", oci.place / "pid", "-b", first, "c"), stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == b"ready\n"
+        # run is not to look before the id is in use again
+        process.send_signal(signal.SIGSTOP)
+        oci.ok("delete", "--force", "c")
+        if again:
+            second = oci.bundle(oci.config("sleep", "100"), "second")
+            oci.ok("run", "--detach", "--pid-file", oci.place / "pid", "-b", second, "c")
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(20) == 137
+    assert oci.left() == (["c"] if again else [])
+    assert (oci.place / "pid").exists() == again
+    if again:
+        assert oci.state("c")["status"] == "running"
+
+
+def test_a_pid_file_in_the_working_directory(oci: Oci, tmp_path: Path) -> None:
+    """L9: nothing else is left beside it, and a link is replaced, not followed."""
+    bundle = oci.bundle(oci.config("sleep", "100"))
+    oci.ok("create", "--pid-file", "pid", "-b", bundle, "c", cwd=tmp_path)
+    assert os.listdir(tmp_path) == ["pid"]
+    assert stat.S_IMODE((tmp_path / "pid").stat().st_mode) == 0o644
+
+
+def test_kill_all_without_cgroups(oci: Oci) -> None:
+    """L6: whose processes nobody knows is an error, unless all end with the first."""
+    script = 'umount -l /sys/fs/cgroup && exec "$0" "$@"'
+    hidden = Oci(oci.root, oci.place, oci.rootfs, ("unshare", "-m", "sh", "-c", script, *oci.program))
+    document = oci.config("sleep", "100")
+    del document["linux"]["cgroupsPath"]
+    hidden.ok("run", "--detach", "-b", hidden.bundle(document), "c")
+    assert "no cgroup" in hidden.fails("kill", "--all", "c", "TERM")
+    assert oci.state("c")["status"] == "running"
+    hidden.ok("kill", "--all", "c", "KILL")
+    oci.wait("c", "stopped")
+    hidden.ok("kill", "--all", "c", "KILL")
+    document["linux"]["namespaces"] = [{"type": "mount"}]
+    hidden.ok("run", "--detach", "-b", hidden.bundle(document), "d")
+    assert "no cgroup" in hidden.fails("kill", "--all", "d", "KILL")

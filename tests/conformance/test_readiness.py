@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,49 @@ def test_a_program_that_ends_is_not_waited_for(oci: Oci) -> None:
     document["mounts"].append({"destination": "/run", "type": "tmpfs", "source": "tmpfs"})
     environment = {**os.environ, "NOTIFY_SOCKET": str(oci.place / "nobody.sock")}
     oci.ok("run", "--detach", "-b", oci.bundle(document), "c", env=environment, timeout=20)
+
+
+@pytest.mark.parametrize("how", ["run", "foreground"])
+def test_other_commands_need_not_wait(oci: Oci, how: str) -> None:
+    """§1.12: as long as the program is not ready, others can work on the container."""
+    document = oci.config("sleep", "1000")
+    document["mounts"].append({"destination": "/run", "type": "tmpfs", "source": "tmpfs"})
+    environment = {**os.environ, "NOTIFY_SOCKET": str(oci.place / "nobody.sock")}
+    options = ["--detach"] if how == "run" else []
+    process = subprocess.Popen(oci.argv("run", *options, "-b", oci.bundle(document), "c"), env=environment)
+    deadline = time.monotonic() + 20
+    while not (oci.root / "c" / "state.json").exists() or oci.state("c")["status"] != "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    # commands that take the lock, longer than it can be held for the start itself
+    oci.ok("pause", "c")
+    oci.ok("resume", "c")
+    oci.ok("kill", "c", "KILL")
+    assert process.wait(20) == (0 if how == "run" else 137)
+
+
+def test_a_socket_at_which_nobody_listens(telling: Oci) -> None:
+    """§1.12: what cannot be told is an error, and the container goes; in the foreground it is a warning."""
+    environment = {**os.environ, "NOTIFY_SOCKET": str(telling.place / "nobody.sock")}
+    bundle = telling.place / "bundle"
+    assert "NOTIFY_SOCKET" in telling.fails("run", "--detach", "-b", bundle, "c", env=environment)
+    assert telling.left() == []
+    with (telling.place / "err").open("w+") as err:
+        process = subprocess.Popen(telling.argv("run", "-b", str(bundle), "c"), env=environment, stderr=err)
+        deadline = time.monotonic() + 20
+        while "NOTIFY_SOCKET" not in (telling.place / "err").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert telling.state("c")["status"] == "running"
+    telling.ok("kill", "c", "KILL")
+    assert process.wait(20) == 137
+
+
+def test_without_mounts_of_its_own_there_is_no_socket(oci: Oci) -> None:
+    """§1.12: a container that cannot be given one would never be ready."""
+    document = oci.config("true")
+    document["linux"]["namespaces"] = [{"type": "pid"}]
+    document["mounts"] = []
+    environment = {**os.environ, "NOTIFY_SOCKET": str(oci.place / "nobody.sock")}
+    assert "mount namespace" in oci.fails("run", "-b", oci.bundle(document), "c", env=environment)
+    assert oci.left() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -128,9 +129,13 @@ def test_field_of_another_type_is_an_error(store: Store, field: str, value: obje
 def test_failed_save_leaves_the_former_file(store: Store) -> None:
     entry = add(store)
     entry.save(a_state(exit_code=1))
-    os.symlink("/dev/full", f"{entry.directory}/state.json.new")
-    with pytest.raises(StoreError):
-        entry.save(a_state(exit_code=2))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(StoreError, match="file too large"):
+            entry.save(a_state(exit_code=2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert entry.load().exit_code == 1
 
 
