@@ -24,7 +24,12 @@ from pycontain import modulepack  # noqa: E402
 GROUPS: dict[str, tuple[str, ...]] = {
     "pycontain.cli.main": (),
     "pycontain.cli.running": (),
-    "pycontain.engine.spawn": ("pycontain.cgroups.limits", "pycontain.cgroups.devices", "pycontain.plan.device_filter"),
+    "pycontain.engine.spawn": (
+        "pycontain.cgroups.limits",
+        "pycontain.cgroups.devices",
+        "pycontain.plan.device_filter",
+        "pycontain.runtime.idmap",
+    ),
     "pycontain.engine.config": (),
     "pycontain.engine.exec": (),
     "pycontain.engine.monitor": (),

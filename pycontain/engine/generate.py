@@ -16,7 +16,8 @@ from pycontain.record import Record
 from pycontain.spec.linux import Linux, Namespace, TimeOffset
 from pycontain.spec.process import Capabilities, Process, Rlimit, User
 from pycontain.spec.root import Root
-from pycontain.spec.runtime import OCI_VERSION_MAX, Spec
+from pycontain.spec.runtime import Spec
+from pycontain.spec.state import OCI_VERSION_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

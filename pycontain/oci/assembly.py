@@ -1,6 +1,6 @@
 """From a bundle to a maker that can make its container: users, cgroup, filter, plan. [lean]
 
-Everything made here is journaled before; whoever fails calls :func:`undo`.
+Everything made here is journaled before; whoever fails calls :func:`undoing.undo`.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pycontain.errors import HostError, SpecError
 from pycontain.kernel import _sys
 from pycontain.oci import notifying, unsupported
 from pycontain.oci.store import CACHE
+from pycontain.oci.undoing import PARENT
 from pycontain.plan import capabilities
 from pycontain.plan.compile import ROOT_PROPAGATION, compile_plan
 from pycontain.plan.device_filter import build, container_rules
 from pycontain.plan.facts import USERNS_CUSTOM, USERNS_HOST, USERNS_JOINED, HostFacts, UserNamespace
-from pycontain.plan.hooks import HookState
 from pycontain.plan.rootfs import DIRECTORY, RootSource
 from pycontain.plan.scheduling import ALL_CPUS
 from pycontain.record import Record
-from pycontain.runtime import journal, probe, remove, seccomp_cache
+from pycontain.runtime import journal, probe, seccomp_cache
 from pycontain.spec.ids import IDMapping
 from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SHARED, parse_options
-from pycontain.spec.runtime import OCI_VERSION_MAX
+from pycontain.spec.state import OCI_VERSION_MAX, HookState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from pycontain.runtime.journal import Journal
     from pycontain.spec.process import Process
     from pycontain.spec.runtime import Spec
-
-PARENT = "pycontain-oci"
 
 
 class Assembly(Record):
@@ -320,34 +318,3 @@ def users_from(saved: dict[str, Any]) -> UserNamespace:
         gid_map=tuple(IDMapping(**row) for row in saved["gid_map"]),
         idmap=saved["idmap"],
     )
-
-
-def undo(container: Container) -> None:
-    """Remove everything that the journal names, then the container's directory; the lock is held. Idempotent.
-
-    Raises:
-        HostError: a process does not die, or a cgroup does not go; the rest is done, and a second call goes on.
-    """
-    intents = container.journal.load()
-    remove.kill(container, intents)
-    cgroups = [words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP]
-    remove.remove_cgroups(cgroups)
-    classes = [words[0] for kind, *words in intents if kind == journal.RDT]
-    if classes:
-        from pycontain.oci import rdt
-
-        rdt.remove(classes)
-    for parent in {os.path.dirname(path) for path in cgroups}:
-        if os.path.basename(parent) == PARENT:
-            remove.remove_shared(parent)
-    for kind, *words in reversed(intents):
-        if kind == journal.PARENT:
-            try:
-                os.rmdir(words[0])
-            except OSError:
-                pass  # gone, or somebody else's by now
-        elif kind == journal.SCOPE:
-            from pycontain.oci.scope import stop
-
-            stop(words[0], words[1])
-    remove.remove_tree(container.directory)

@@ -13,7 +13,7 @@ from pycontain.spec import seccomp
 from pycontain.spec.linux import MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES, NAMESPACE_TYPES
 from pycontain.spec.mount_options import KNOWN_OPTIONS
 from pycontain.spec.process import CAPABILITIES
-from pycontain.spec.runtime import OCI_VERSION_MAX, OCI_VERSION_MIN
+from pycontain.spec.state import OCI_VERSION_MAX, OCI_VERSION_MIN
 
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 

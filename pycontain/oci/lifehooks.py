@@ -6,10 +6,10 @@ import os
 
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import CLONE_NEWNS
-from pycontain.plan.hooks import HookState
+from pycontain.oci.store import POSTSTART, POSTSTOP
 from pycontain.runtime import hooks
 from pycontain.spec.hooks import Hooks
-from pycontain.spec.runtime import OCI_VERSION_MAX
+from pycontain.spec.state import OCI_VERSION_MAX, HookState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from pycontain.oci.log import Log
     from pycontain.oci.store import State
-
-POSTSTART, POSTSTOP = "poststart", "poststop"
 
 
 class HostView:

@@ -8,7 +8,7 @@ import time
 from pycontain import lean_json
 from pycontain.errors import PycontainError, StoreError, UsageError
 from pycontain.oci.store import STOPPED
-from pycontain.spec.runtime import OCI_VERSION_MAX
+from pycontain.spec.state import OCI_VERSION_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pycontain
 from pycontain.errors import PycontainError, UsageError
 from pycontain.oci.log import Log
 from pycontain.oci.words import COMMANDS, GLOBAL, read
-from pycontain.spec.runtime import OCI_VERSION_MAX
+from pycontain.spec.state import OCI_VERSION_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

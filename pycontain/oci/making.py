@@ -6,7 +6,7 @@ import os
 import time
 
 from pycontain.errors import HookError, UsageError
-from pycontain.oci import assembly, bundle, console, lifehooks, store
+from pycontain.oci import assembly, bundle, console, lifehooks, store, undoing
 from pycontain.oci.notifying import Listener
 from pycontain.record import Record
 from pycontain.runtime import held, processes
@@ -120,7 +120,7 @@ class Making:
         try:
             self.bundle = self.bundle.replace(spec=readiness.offer(self.container, self.bundle.spec))
         except BaseException:
-            assembly.undo(self.container)
+            undoing.undo(self.container)
             raise
 
     def __exit__(self, kind: type[BaseException] | None, error: object, _trace: object) -> None:
@@ -134,7 +134,7 @@ class Making:
     def _undo(self) -> None:
         if self.created is not None:
             abandon(self.created)
-        assembly.undo(self.container)
+        undoing.undo(self.container)
         self.remove_pid_file()
         if self._hooked:
             lifehooks.run_poststop(self.bundle.spec.hooks, self.state, self.invocation.log, self.view)

@@ -13,9 +13,7 @@ from pycontain import lean_json
 from pycontain.errors import HostError
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import SECCOMP_FILTER_FLAG_NEW_LISTENER, SOCK_STREAM
-from pycontain.oci import bundle
-from pycontain.plan.hooks import HookState
-from pycontain.spec.runtime import OCI_VERSION_MAX
+from pycontain.spec.state import OCI_VERSION_MAX, HookState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +94,11 @@ class Listener:
 def saved_listener(container: Container, state: State, *, pid: int, status: str) -> Listener:
     """Return the listener that the configuration of a container names."""
     notifies = state.seccomp_flags & SECCOMP_FILTER_FLAG_NEW_LISTENER
-    seccomp = bundle.saved(container.directory).linux.seccomp if notifies else None
+    seccomp = None
+    if notifies:
+        from pycontain.oci import bundle
+
+        seccomp = bundle.saved(container.directory).linux.seccomp
     return Listener(seccomp, state.seccomp_flags, state, pid=pid, status=status)
 
 

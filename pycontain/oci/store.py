@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 VERSION = 1
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
 CACHE = ".cache"
+POSTSTART, POSTSTOP = "poststart", "poststop"
 LOCK_WITHIN_S = 10.0
 _CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 _MAX_ID = 1024

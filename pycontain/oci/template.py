@@ -10,7 +10,7 @@ from pycontain.errors import UsageError
 from pycontain.oci.bundle import NAME
 from pycontain.oci.invocation import Invocation
 from pycontain.oci.words import Told
-from pycontain.spec.runtime import OCI_VERSION_MAX
+from pycontain.spec.state import OCI_VERSION_MAX
 
 _CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 _NOSUID = ["nosuid", "noexec", "nodev"]

@@ -8,14 +8,15 @@ from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.errors import HookError, HostError, NotFound, PycontainError, StoreError, UsageError, WrongState
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import SIGKILL, SIGNALS, SIGRTMAX
-from pycontain.oci import assembly, bundle, lifehooks
+from pycontain.oci import undoing
 from pycontain.oci.notifying import saved_listener
-from pycontain.oci.store import CREATED, CREATING, PAUSED, RUNNING, STOPPED
+from pycontain.oci.store import CREATED, CREATING, PAUSED, POSTSTART, POSTSTOP, RUNNING, STOPPED
 from pycontain.runtime import held, processes, remove
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain.oci.invocation import Invocation
+    from pycontain.oci.lifehooks import HostView
     from pycontain.oci.store import Container, State
     from pycontain.oci.words import Told
     from pycontain.spec.hooks import Hooks
@@ -29,6 +30,7 @@ _NO_START = {
 
 def create(invocation: Invocation, told: Told) -> int:
     """Make a container that waits to be started."""
+    from pycontain.oci import lifehooks
     from pycontain.oci.making import Making, check_console, request
 
     asked = request(invocation, told)
@@ -85,8 +87,10 @@ def _start(invocation: Invocation, container: Container, state: State) -> None:
             remove.kill(container)
             raise
     os.unlink(f"{container.directory}/{held.SOCKET}")
-    if lifehooks.POSTSTART in state.hooks:
+    if POSTSTART in state.hooks:
         try:
+            from pycontain.oci import bundle, lifehooks
+
             lifehooks.run_poststart(bundle.saved(container.directory).hooks, state)
         except BaseException:
             destroy(invocation, container)
@@ -132,6 +136,8 @@ def _check_all(container: Container, number: int, status: str) -> None:
     Raises:
         HostError: nobody knows which processes these are.
     """
+    from pycontain.oci import bundle
+
     namespace = bundle.saved(container.directory).linux.namespace("pid")
     alone = namespace is not None and namespace.path is None  # pid_namespaces(7): the rest ends with the first
     if not alone or (status != STOPPED and number != SIGKILL):
@@ -186,16 +192,20 @@ def _load_or_none(container: Container) -> State | None:
         return None
 
 
-def destroy(invocation: Invocation, container: Container, view: lifehooks.HostView | None = None) -> None:
+def destroy(invocation: Invocation, container: Container, view: HostView | None = None) -> None:
     """End and remove a container whose lock is held, and run its poststop hooks, in ``view`` where there is one."""
     state = _load_or_none(container)
     hooks: Hooks | None = None
-    if state is not None and lifehooks.POSTSTOP in state.hooks:
+    if state is not None and POSTSTOP in state.hooks:
+        from pycontain.oci import bundle
+
         try:
             hooks = bundle.saved(container.directory).hooks
         except (OSError, PycontainError) as error:
             invocation.log.warning(f"poststop hooks: {error}")
-    assembly.undo(container)
+    undoing.undo(container)
     container.unlock()
     if hooks is not None and state is not None:
+        from pycontain.oci import lifehooks
+
         lifehooks.run_poststop(hooks, state, invocation.log, view)

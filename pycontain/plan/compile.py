@@ -33,11 +33,11 @@ from pycontain.spec.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain.plan.facts import HostFacts
-    from pycontain.plan.hooks import HookState
     from pycontain.plan.namespaces import Namespaces
     from pycontain.plan.ops import Op
     from pycontain.plan.rootfs import RootSource
     from pycontain.spec.runtime import Spec
+    from pycontain.spec.state import HookState
 
 # config-linux.md#rootfs-mount-propagation
 ROOT_PROPAGATION = {

@@ -8,12 +8,12 @@ from pycontain.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain.plan.facts import UserNamespace
-    from pycontain.plan.hooks import HookState
     from pycontain.plan.namespaces import Namespaces
     from pycontain.plan.ops import Op
     from pycontain.plan.process import ProcessPlan
     from pycontain.spec.hooks import Hook
     from pycontain.spec.resources import LinuxResources
+    from pycontain.spec.state import HookState
 
 
 class Plan(Record):

@@ -25,7 +25,6 @@ from pycontain.runtime.channel import (
     Sequence,
 )
 from pycontain.runtime.held import answer, begin_error, no_listener
-from pycontain.runtime.idmap import write_maps
 from pycontain.runtime.scheduling import schedule
 from pycontain.runtime.trees import Trees, enter_private_mounts
 
@@ -227,7 +226,7 @@ class Maker:
         """Return pid and pidfd of the init that process ``pid`` makes, and see that one off."""
         if self.plan.users_first:
             try:
-                write_maps(pid, self.plan.userns)
+                self._write_maps(pid)
                 _send(channel, MAPPED)
             except BaseException:
                 _sys.pidfd_send_signal(pidfd, 9, 0)  # it waits for them
@@ -259,11 +258,16 @@ class Maker:
             listener=self.terms.listener,
         )
 
+    def _write_maps(self, pid: int) -> None:
+        from pycontain.runtime.idmap import write_maps
+
+        write_maps(pid, self.plan.userns)
+
     def _converse(self, created: Created) -> None:
         plan, channel = self.plan, created.channel
         late = plan.userns.new and not plan.users_first
         if late:
-            write_maps(created.pid, plan.userns)
+            self._write_maps(created.pid)
         if not plan.namespaces.needs_entry:
             limit(created.pid, plan.process)
             adjust_oom_score(created.pid, plan.process)

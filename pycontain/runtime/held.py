@@ -23,7 +23,6 @@ from pycontain.errors import PycontainError, StageError, WrongState, from_fields
 from pycontain.kernel import _sys
 from pycontain.runtime import processes
 from pycontain.runtime.channel import EXEC_FAILED, FAILED, KEPT, LISTENER, START, Channel, Sequence, decode
-from pycontain.runtime.credentials import exec_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,6 +128,8 @@ def no_listener(_fd: int) -> None:
 def begin_error(data: bytes, program: str, paths: tuple[str, ...]) -> PycontainError:
     """Return the error in a message that came instead of the end of file after START."""
     if data[:1] == EXEC_FAILED and len(data) == 9:
+        from pycontain.runtime.credentials import exec_error
+
         _, number, step = struct.unpack("=cii", data)
         return exec_error(program, paths, number, step)
     if data[:1] == FAILED:

@@ -9,8 +9,7 @@ import time
 from pycontain.cgroups import tree
 from pycontain.errors import HostError, StoreError
 from pycontain.kernel import _sys
-from pycontain.runtime import idmap, idranges, journal, processes
-from pycontain.runtime.settings import USERNS_CLAIMS
+from pycontain.runtime import journal, processes
 from pycontain.runtime.walk import walk
 
 TYPE_CHECKING = False
@@ -53,11 +52,16 @@ def undo_made(entry: Entry) -> list[tuple[str, ...]]:
     users = None
     for kind, *words in intents:
         if kind == journal.IDMAP:
+            from pycontain.runtime import idmap
+
             users = idmap.from_text(words[0], words[1])
     for kind, *words in reversed(intents):
         if kind == journal.DIRECTORY:
             remove_tree(words[0], users)
         elif kind == journal.USERNS:
+            from pycontain.runtime import idranges
+            from pycontain.runtime.settings import USERNS_CLAIMS
+
             idranges.release(USERNS_CLAIMS, int(words[0]), entry.directory)
     cgroups = [words[0] for kind, *words in reversed(intents) if kind == journal.CGROUP]
     remove_cgroups(cgroups)
@@ -159,7 +163,11 @@ def remove_tree(path: str, users: UserNamespace | None = None) -> None:
         try:
             _remove_entry(fd, name)
         except PermissionError:
-            if users is None or not idmap.run_inside(users, lambda: _remove_entry(fd, name)):
+            if users is None:
+                raise
+            from pycontain.runtime import idmap
+
+            if not idmap.run_inside(users, lambda: _remove_entry(fd, name)):
                 raise
     except OSError as error:
         raise StoreError(

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from pycontain.spec.process import Process
     from pycontain.spec.root import Root
 
-OCI_VERSION_MIN = "1.0.0"
-OCI_VERSION_MAX = "1.3.0"
-
 
 class Spec(Record):
     """Source: config.md. ``process`` is None only for a container that cannot be started."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from harness.oci import Oci
 from harness.probe import requires
+from harness.waiting import until
 
 from pycontain.runtime import processes
 
@@ -319,6 +321,16 @@ def test_an_init_that_is_stopped_hangs_nobody(oci: Oci) -> None:
     assert not (shared / "ran").exists()
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether a command holds the lock of a container."""
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["removed", "made again"])
 def test_run_removes_no_other_container_of_its_id(oci: Oci, again: bool) -> None:
     """§1.12: what another command has removed meanwhile is not missed, and a new one of the id is let alone."""
@@ -329,6 +341,7 @@ def test_run_removes_no_other_container_of_its_id(oci: Oci, again: bool) -> None
     assert process.stdout is not None
     with process.stdout:
         assert process.stdout.readline() == b"ready\n"
+        until(lambda: not is_locked(oci.root / "c" / "lock"))
         # run is not to look before the id is in use again
         process.send_signal(signal.SIGSTOP)
         oci.ok("delete", "--force", "c")

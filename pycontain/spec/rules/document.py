@@ -10,7 +10,7 @@ from pycontain.lean_json import quoted
 from pycontain.spec.mount_options import MS_REMOUNT, parse_options
 from pycontain.spec.rules.linux import check_mappings
 from pycontain.spec.rules.rule import require
-from pycontain.spec.runtime import OCI_VERSION_MAX, OCI_VERSION_MIN
+from pycontain.spec.state import OCI_VERSION_MAX, OCI_VERSION_MIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
