@@ -28,9 +28,6 @@ if "pycontain.libraries" in sys._xoptions:
 # the package's modules in one file, where there is one for this interpreter: pycontain/modulepack.py
 try:
     pack = posix.open(f"{top}/pycontain/modules.pack", posix.O_RDONLY | posix.O_CLOEXEC)
-except OSError:
-    pass
-else:
     head = posix.read(pack, 56)
     if head[:24] == b"pycontain modules 1\0" + sys.modules["_frozen_importlib_external"].MAGIC_NUMBER:
         data = posix.read(pack, int.from_bytes(head[24:28], "little"))
@@ -39,23 +36,30 @@ else:
             exec(marshal.loads(data), importer)  # noqa: S102, S302  (as trusted as this file, and checked for damage)
             packed = importer["install"](top, pack, head, data)
     posix.close(pack)
+except OSError:
+    pass  # then they come from their files
 
 # without a pack ours comes first: its listing is small, and nothing of the standard library is looked up before it
 sys.path.insert(len(sys.path) if packed else 0, top)
 
-# neither returns: both end the process without taking the interpreter apart, which would cost 0.4 ms of every command
-if sys.argv[1:2] == ["--internal-monitor"]:
-    from pycontain.engine.monitor import main as monitor
+# none of them returns: each ends the process without taking the interpreter apart, which would cost 0.4 ms of every run
+try:
+    if sys.argv[1:2] == ["--internal-monitor"]:
+        from pycontain.engine.monitor import main as monitor
 
-    monitor(sys.argv[2:])
-elif sys._xoptions.get("pycontain.program") == "pycontain-oci":
-    gc.set_threshold(100_000)
-    from pycontain.oci.main import main
+        monitor(sys.argv[2:])
+    elif sys._xoptions.get("pycontain.program") == "pycontain-oci":
+        gc.set_threshold(100_000)
+        from pycontain.oci.main import main
 
-    main()
-else:
-    # importing makes many objects and no garbage: the default of 700 looks through them a hundred times
-    gc.set_threshold(100_000)
-    from pycontain.cli.main import main
+        main()
+    else:
+        # importing makes many objects and no garbage: the default of 700 looks through them a hundred times
+        gc.set_threshold(100_000)
+        from pycontain.cli.main import main
 
-    main()
+        main()
+except Exception as error:  # what main() lets through is only what kept it from being imported
+    name = sys._xoptions.get("pycontain.program", "pycontain")
+    posix.write(2, f"{name}: cannot start: {str(error) or type(error).__name__}\n".encode(errors="replace"))
+    posix._exit(1 if name == "pycontain-oci" else 125)

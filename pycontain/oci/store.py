@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -118,8 +119,8 @@ class Container:
     def unlock(self) -> None:
         """Close this process's descriptor of the lock: a fork closes its copy, the holder drops the lock."""
         if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+            fd, self._lock = self._lock, -1
+            os.close(fd)
 
     def forget(self) -> None:
         """In a fork: close what belongs to the process that makes the container."""
@@ -152,7 +153,7 @@ class Container:
             with open(path, encoding="utf-8", errors="backslashreplace") as file:
                 text = file.read()
         except FileNotFoundError:
-            if not os.path.isdir(self.directory):
+            if not _is_directory(self.directory):
                 raise _missing() from None
             raise StoreError(f"container {self.id} was never completed", hint="delete --force removes it") from None
         try:
@@ -255,7 +256,13 @@ class Store:
             raise Exists("container with given ID already exists") from None
         except OSError as error:
             raise StoreError(f"mkdir {error.filename}: {(error.strerror or '').lower()}") from error
-        container.lock()
+        try:
+            container.lock()
+        except OSError:
+            from pycontain.runtime.remove import remove_tree
+
+            remove_tree(container.directory)  # there is nothing in it yet
+            raise
         return container
 
     def find(self, container_id: str) -> Container:
@@ -265,7 +272,7 @@ class Store:
             NotFound: there is none of that id.
         """
         container = Container(self.root, check_id(container_id))
-        if not os.path.isdir(container.directory):
+        if not _is_directory(container.directory):
             raise _missing()
         return container
 
@@ -275,6 +282,16 @@ class Store:
             return sorted(name for name in os.listdir(self.root) if not name.startswith("."))
         except FileNotFoundError:
             return []
+
+
+def _is_directory(path: str) -> bool:
+    """Return whether there is one; that a file system fails does not mean that there is none."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return False
+        raise
 
 
 def _missing() -> NotFound:

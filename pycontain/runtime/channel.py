@@ -157,8 +157,9 @@ class Channel:
 
     def close(self) -> None:
         if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+            # what close(2) complains of it has closed all the same
+            fd, self.fd = self.fd, -1
+            os.close(fd)
 
 
 def decode(data: bytes) -> list[str]:

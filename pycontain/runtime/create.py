@@ -187,8 +187,7 @@ class Maker:
         if not spaces.needs_entry:
             pid, pidfd = _clone(spaces.clone, cgroup_fd)
             if pid == 0:
-                os.close(channel.fd)
-                self._be_init(Channel(theirs, self._sequence(), "init"), join_fds)
+                self._be_init(Channel(theirs, self._sequence(), "init"), join_fds, (channel.fd,))
             os.close(theirs)
             return pid, pidfd
         joined = entry.open_joined(spaces)
@@ -203,11 +202,11 @@ class Maker:
                 os.close(fd)
             raise
         if pid == 0:
-            # with our end of the channel open it would not see us die
-            for fd in (channel.fd, report_in):
-                os.close(fd)
             inner = Channel(theirs, self._sequence(), "init")
             try:
+                # with our end of the channel open it would not see us die
+                for fd in (channel.fd, report_in):
+                    os.close(fd)
                 # init inherits them; nobody can set them from outside any more once it cannot be traced
                 adjust_oom_score("self", self.plan.process)
                 limit(0, self.plan.process)
@@ -216,7 +215,7 @@ class Maker:
                 entry.enter(spaces, joined, report_out, users_first=self.plan.users_first)
             except BaseException as error:  # a fork must not run its parent's code
                 init.report(inner, error)
-            self._be_init(inner, join_fds)
+            self._be_init(inner, join_fds, ())
         # with init's end of the channel open here, its death would not be seen
         for fd in (theirs, report_out, *(fd for fd, _ in joined)):
             os.close(fd)
@@ -245,9 +244,14 @@ class Maker:
             os.close(pidfd)
         return init_pid, _sys.pidfd_open(init_pid, 0)
 
-    def _be_init(self, channel: Channel, join_fds: tuple[int, ...]) -> NoReturn:
-        self._held.close()
-        self.forget()
+    def _be_init(self, channel: Channel, join_fds: tuple[int, ...], close: tuple[int, ...]) -> NoReturn:
+        try:
+            for fd in close:
+                os.close(fd)
+            self._held.close()
+            self.forget()
+        except BaseException as error:  # a fork must not run its parent's code
+            init.report(channel, error)
         init.main(
             self.plan,
             channel,
@@ -379,19 +383,22 @@ def start_error(data: bytes, process: ProcessPlan) -> PycontainError:
 
 
 def abandon(created: Created) -> None:
-    """Kill init and reap it; used when a start cannot be completed."""
-    created.channel.close()
+    """Kill init and reap it; used when a start cannot be completed. Does all of it, whatever fails."""
+    try:
+        created.channel.close()
+    except OSError:
+        pass  # it is closed
     try:
         _sys.pidfd_send_signal(created.pidfd, 9, 0)
-    except ProcessLookupError:
-        pass
-    try:
         _reap(created, DIES_WITHIN_MS)
-    except ChildProcessError:
-        pass
-    os.close(created.pidfd)
-    if created.terminal >= 0:
-        os.close(created.terminal)
+    except OSError:
+        pass  # it has died, or the journal knows it
+    for fd in (created.pidfd, created.terminal):
+        try:
+            if fd >= 0:
+                os.close(fd)
+        except OSError:
+            pass  # it is closed
 
 
 def wait(created: Created) -> tuple[int, int]:

@@ -70,9 +70,8 @@ class Joiner:
         channel = Channel(ours, self._sequence(), "maker")
         pid, pidfd = _clone(cgroup_fd)
         if pid == 0:
-            for fd in (ours, report_in, *((cgroup_fd,) if cgroup_fd >= 0 else ())):
-                os.close(fd)
-            self._enter(Channel(theirs, self._sequence(), "init"), flags, join_fds, report_out)
+            unused = (ours, report_in, *((cgroup_fd,) if cgroup_fd >= 0 else ()))
+            self._enter(Channel(theirs, self._sequence(), "init"), flags, join_fds, report_out, unused)
         mine = tuple(fd for fd in (cgroup_fd, self._root) if fd >= 0)
         for fd in (theirs, report_out, *join_fds, *mine):
             os.close(fd)
@@ -101,8 +100,12 @@ class Joiner:
     def _sequence(self) -> Sequence:
         return Sequence(mapped=False, trees=False, terminal=self.process.terminal)
 
-    def _enter(self, channel: Channel, flags: int, join_fds: tuple[int, ...], report: int) -> NoReturn:
+    def _enter(
+        self, channel: Channel, flags: int, join_fds: tuple[int, ...], report: int, unused: tuple[int, ...]
+    ) -> NoReturn:
         try:
+            for fd in unused:
+                os.close(fd)
             adjust_oom_score("self", self.process)
             limit(0, self.process)
             # nothing in there may look at a process of the host that has not become one of theirs (CVE-2016-9962)

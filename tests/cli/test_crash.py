@@ -18,7 +18,7 @@ from harness.cli import Cli, describe
 from harness.disturb import MESSAGES, Report, disturbed
 from harness.ordinary_user import OrdinaryUser
 from harness.probe import requires
-from harness.processes import command_lines
+from harness.processes import command_lines, tree
 from harness.waiting import until
 
 pytestmark = [pytest.mark.runtime, requires("root")]
@@ -142,17 +142,6 @@ def test_killed_at_system_calls(pycontain: Cli, busybox: Path, wreckage: Wreckag
             prepare(pycontain, busybox, before)
         report = kill_at(pycontain, number, None, *words)
         wreckage.add(f"{name}, call {number} of {count} (seed {seed}): {report}")
-
-
-def tree(pid: int) -> list[int]:
-    """Return a process and all its descendants."""
-    found = [pid]
-    for one in found:
-        try:
-            found += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
-        except OSError:
-            continue
-    return found
 
 
 VICTIMS: dict[str, Callable[[list[int], random.Random], list[int]]] = {

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from harness.cli import describe
+from harness.disturb import MESSAGES, disturbed
 from harness.oci import Oci
 from harness.probe import requires
+from harness.processes import tree
+from harness.subjects import COMMANDS, Subject
+from harness.waiting import until
 
 from pycontain.cgroups.cgroup import locate
 from pycontain.cgroups.host import probe_host, usable
@@ -19,40 +27,99 @@ from pycontain.runtime import processes
 
 pytestmark = requires("root")
 
-ROUNDS = 6 * int(os.environ.get("PYCONTAIN_SOAK", "1"))
-#: About as long as a create takes on a busy machine.
-LONGEST_S = 0.25
+SOAK = int(os.environ.get("PYCONTAIN_SOAK", "1"))
+#: About as long as the longest command takes.
+LONGEST_S = 0.08
+#: As many as are killed in one run of the suite, by so many at the same time.
+KILLS, WORKERS = 1000, 4
 
 
-def killed_after(oci: Oci, seconds: float, *args: str) -> int:
-    """Start a command, kill it after some time and return its exit code."""
-    null = subprocess.DEVNULL
-    process = subprocess.Popen(oci.argv(*args), stdin=null, stdout=null, stderr=null, start_new_session=True)
-    time.sleep(seconds)
-    process.kill()
-    return process.wait()
+def worker(oci: Oci, number: int) -> Oci:
+    """Return the program with a root directory of its own."""
+    place = oci.place / f"{oci.place.name}-{number}"
+    place.mkdir()
+    return Oci(place / "root", place, oci.rootfs)
 
 
-def cgroups_of(path: str) -> list[str]:
-    """Return the directories that there are of a container's cgroup."""
-    return [place for place in locate(usable(probe_host()), path).directories if os.path.isdir(place)]
+def test_traces_are_seen(oci: Oci) -> None:
+    """Control: what the tests here look for is there as long as there is a container, and a cgroup left shows."""
+    subject = Subject(oci)
+    oci.ok(*subject.prepare("start")[len(oci.argv()) :])
+    state, *others = oci.traces()
+    assert state == f"{oci.root}/c"
+    assert [line for line in others if line.startswith("pid ") and "sleep" in line]
+    cgroups = [Path(line) for line in others if line.startswith("/sys/fs/cgroup")]
+    assert len(cgroups) == len(set(locate(usable(probe_host()), "x").directories))
+    subject.clear()
+    cgroups[-1].mkdir()
+    try:
+        assert oci.traces() == [str(cgroups[-1])]
+    finally:
+        cgroups[-1].rmdir()
 
 
-@pytest.mark.parametrize("seed", range(ROUNDS))
-def test_killed_creates(oci: Oci, seed: int) -> None:
-    """L2: whatever had been made is removed by delete --force, and the id can be used again."""
-    chance = random.Random(seed)
-    document = oci.config("sleep", "1000")
-    document["linux"]["resources"] = {"pids": {"limit": 50}}
-    bundle = str(oci.bundle(document))
-    code = killed_after(oci, chance.uniform(0, LONGEST_S), "create", "--bundle", bundle, "c")
-    if code == 0:
-        assert oci.state("c")["status"] == "created"
-    oci.ok("delete", "--force", "c")
-    assert oci.left() == []
-    assert cgroups_of(document["linux"]["cgroupsPath"]) == []
-    oci.ok("create", "--bundle", bundle, "c")
-    oci.ok("start", "c")
+@pytest.mark.timeout(300 * SOAK)
+def test_killed_1000_times(oci: Oci) -> None:
+    """L2, L7: whatever a command had made when it was killed is removed by delete --force, and its id is free.
+
+    Any command, its first process or another one or all of them, at any moment.
+    """
+    seed = random.randrange(2**32)
+
+    def kill_many(number: int) -> int:
+        subject, dice = Subject(worker(oci, number)), random.Random(seed + number)
+        hit = 0
+        for turn in range(KILLS * SOAK // WORKERS):
+            name = dice.choice(list(COMMANDS))
+            argv, wait_s, whom = (
+                subject.prepare(name),
+                dice.uniform(0, LONGEST_S),
+                dice.choice(["first", "last", "all"]),
+            )
+            null = subprocess.DEVNULL
+            process = subprocess.Popen(argv, stdin=null, stdout=null, stderr=null, start_new_session=True)
+            time.sleep(wait_s)
+            pids = tree(process.pid)
+            for pid in {"first": pids[:1], "last": pids[-1:], "all": pids}[whom]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            hit += process.wait(30) != 0
+            try:
+                # looking at every process takes as long as a kill
+                subject.clear(processes=turn % 10 == 9)
+            except AssertionError as left:
+                raise AssertionError(f"{name}, {whom} after {wait_s * 1000:.1f} ms, seed {seed}: {left}") from left
+        for name in COMMANDS:
+            subprocess.run(subject.prepare(name), check=True, stdin=subprocess.DEVNULL)
+            subject.clear()
+        return hit
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        hits = list(pool.map(kill_many, range(WORKERS)))
+    assert sum(hits) > KILLS * SOAK // 3, "most were over before they were killed"
+
+
+@pytest.mark.timeout(120 * SOAK)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_at_each_message(oci: Oci, name: str) -> None:
+    """L2: whoever sends or receives one, before and after."""
+    subject = Subject(oci)
+    count = len(disturbed(subject.prepare(name), 0, MESSAGES).stops)
+    subject.clear()
+    assert count >= MESSAGES_OF[name]
+    for number in range(1, count + 1):
+        report = disturbed(subject.prepare(name), number, MESSAGES)
+        assert len(report.said) <= 1, report
+        assert not any("Traceback" in line or "internal error" in line for line in report.said), report
+        if name == "exec":
+            # whoever was on its way into the container does not stay there
+            init = {oci.state("c")["pid"]}
+            until(lambda: set(json.loads(oci.ok("ps", "--format", "json", "c"))) == init, 5)  # noqa: B023  (used at once)
+        subject.clear()
+
+
+#: The least number of stops: each message is a call entered and left on two sides.
+MESSAGES_OF = {"create": 10, "start": 4, "exec": 8, "delete": 0, "run": 13}
 
 
 def test_an_init_whose_maker_died_does_not_wait(oci: Oci) -> None:
@@ -80,18 +147,6 @@ def test_an_init_whose_maker_died_does_not_wait(oci: Oci) -> None:
         time.sleep(0.01)
     assert oci.state("c")["status"] == "stopped"
     oci.ok("delete", "--force", "c")
-
-
-@pytest.mark.parametrize("seed", range(ROUNDS // 2))
-def test_killed_deletes(oci: Oci, seed: int) -> None:
-    """L7: a second delete goes on where the first was killed."""
-    chance = random.Random(seed)
-    document = oci.config("sleep", "1000")
-    oci.ok("run", "-d", "-b", oci.bundle(document), "c")
-    killed_after(oci, chance.uniform(0, LONGEST_S), "delete", "--force", "c")
-    oci.ok("delete", "--force", "c")
-    assert oci.left() == []
-    assert cgroups_of(document["linux"]["cgroupsPath"]) == []
 
 
 def test_delete_of_a_container_that_is_stopped_by_a_signal(oci: Oci) -> None:

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.cli import describe
+from pycontain.cgroups.cgroup import locate
+from pycontain.cgroups.host import probe_host, usable
 
 #: The launcher beside the interpreter that runs the tests.
 PROGRAM = Path(sys.executable).parent / "pycontain-oci"
@@ -136,3 +138,26 @@ class Oci:
     def left(self) -> list[str]:
         """Return the containers that have a directory."""
         return [name for name in os.listdir(self.root) if not name.startswith(".")] if self.root.is_dir() else []
+
+    def traces(self, *, processes: bool = True) -> list[str]:
+        """Return everything that there is of containers with configurations of :meth:`config`: nothing in the end.
+
+        ``processes``: those too, which takes milliseconds.
+        """
+        places = locate(usable(probe_host()), "pycontain-oci").directories
+        cgroups = [str(path) for place in places for path in Path(place).glob(f"{self.place.name}*")]
+        return [f"{self.root}/{name}" for name in self.left()] + cgroups + list(self._processes() if processes else ())
+
+    def _processes(self) -> Iterator[str]:
+        """Yield the processes that work for this root directory or are in a cgroup of its containers."""
+        for directory in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (directory / "cmdline").read_text(errors="replace").split("\0")
+                cgroups = (directory / "cgroup").read_text()
+                state = (directory / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue  # it has ended
+            if state in "ZX":
+                continue  # it has ended too; its parent has not noticed yet
+            if str(self.root) in command or f"/{self.place.name}" in cgroups:
+                yield f"pid {directory.name}: {' '.join(command)}"

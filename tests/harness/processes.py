@@ -13,3 +13,14 @@ def command_lines() -> Iterator[tuple[int, list[str]]]:
             yield int(path.parent.name), path.read_text(errors="replace").split("\0")
         except OSError:
             continue  # it has ended
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and all its descendants."""
+    found = [pid]
+    for one in found:
+        try:
+            found += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
+        except OSError:
+            continue
+    return found
