@@ -120,7 +120,10 @@ class Container:
         """Close this process's descriptor of the lock: a fork closes its copy, the holder drops the lock."""
         if self._lock >= 0:
             fd, self._lock = self._lock, -1
-            os.close(fd)
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # it is closed, and what it was held for is done
 
     def forget(self) -> None:
         """In a fork: close what belongs to the process that makes the container."""

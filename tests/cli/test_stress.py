@@ -62,12 +62,16 @@ def test_32_in_the_background_at_once(pycontain: Cli, busybox: Path) -> None:
     assert pycontain.containers() == []
 
 
-def test_of_many_with_one_name_one_runs(pycontain: Cli, busybox: Path) -> None:
-    command = pycontain.argv("run", "-d", "--name", "only", busybox, "--", "/bin/sleep", "1000")
-    done = run_at_once([command] * 16)
-    assert sorted(code for code, _, _ in done) == [0] + [125] * 15
+@pytest.mark.parametrize("verb", [["run", "-d"], ["create"]], ids=" ".join)
+def test_of_many_with_one_name_one_is_made(pycontain: Cli, busybox: Path, verb: list[str]) -> None:
+    command = pycontain.argv(*verb, "--name", "only", busybox, "--", "/bin/sleep", "1000")
+    done = run_at_once([command] * 20)
+    assert sorted(code for code, _, _ in done) == [0] + [125] * 19
     assert all("only" in errors and "in use" in errors for code, _, errors in done if code)
     assert len(pycontain.containers()) == 1
+    if verb == ["create"]:
+        pycontain.ok("start", "only")
+    assert pycontain.ok("exec", "only", "/bin/echo", "alive") == "alive\n"
 
 
 def test_many_commands_in_one_container_at_once(pycontain: Cli, container: str) -> None:

@@ -119,7 +119,10 @@ class Tracer:
         if first == 0:
             os.close(writing)
             os.read(reading, 1)
-            os.execvp(argv[0], argv)
+            try:
+                os.execvp(argv[0], argv)
+            finally:
+                os._exit(127)
         os.close(reading)
         ptrace(SEIZE, first, 0, OPTIONS)
         ptrace(INTERRUPT, first)
