@@ -19,7 +19,7 @@ from pycontain.oci.undoing import PARENT
 from pycontain.plan import capabilities
 from pycontain.plan.compile import ROOT_PROPAGATION, compile_plan
 from pycontain.plan.device_filter import build, container_rules
-from pycontain.plan.facts import USERNS_CUSTOM, USERNS_HOST, USERNS_JOINED, HostFacts, UserNamespace
+from pycontain.plan.facts import UNIFIED, USERNS_CUSTOM, USERNS_HOST, USERNS_JOINED, HostFacts, UserNamespace
 from pycontain.plan.rootfs import DIRECTORY, RootSource
 from pycontain.plan.scheduling import ALL_CPUS
 from pycontain.record import Record
@@ -303,11 +303,8 @@ def cgroup_trees(paths: CgroupPaths, *, namespaced: bool) -> tuple[tuple[str, st
     if not paths.v1:
         unified = None if namespaced or not paths.unified else host.probe_host().unified
         return (("", paths.unified if unified is None else unified.mountpoint),) if paths.unified else ()
-    # as systemd and runc call the directories: a named hierarchy by its name alone
-    trees = [(name.removeprefix("name="), directory) for name, directory in paths.v1.items()]
-    if paths.unified:
-        trees.append(("unified", paths.unified))
-    return tuple(trees)
+    trees = tuple(paths.v1.items())
+    return (*trees, (UNIFIED, paths.unified)) if paths.unified else trees
 
 
 def users_from(saved: dict[str, Any]) -> UserNamespace:

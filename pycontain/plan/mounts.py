@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pycontain.errors import SpecError
 from pycontain.plan.devices import DEFAULT_DEVICES, DEFAULT_LINKS, compile_nodes, listed
+from pycontain.plan.facts import UNIFIED
 from pycontain.plan.ops import Attach, DevTree, NewFilesystem, OpenTree, ReadonlyMount, Remount
 from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_I_VERSION, MS_PRIVATE, MS_REMOUNT, parse_options
 
@@ -34,7 +35,9 @@ def compile_mounts(spec: Spec, facts: HostFacts) -> tuple[list[Op], list[Op]]:
         elif flags.bind:
             made = _bind(mount, flags, f"bind{index}", path, facts)
         elif mount.type in ("cgroup", "cgroup2"):
-            made = _cgroup(mount, flags, path, facts)
+            namespace = spec.linux.namespace("cgroup")
+            joined = namespace is not None and namespace.path is not None
+            made = _cgroup(mount, flags, path, facts, joined=joined)
         elif mount.type == "tmpfs" and mount.destination.rstrip("/") == "/dev":
             made = _dev(spec, flags, path, facts)
             own_dev = True
@@ -156,8 +159,11 @@ def _has_gid(facts: HostFacts, gid: str) -> bool:
     return facts.userns.host_gid(int(gid)) >= 0
 
 
-def _cgroup(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> tuple[list[Op], list[Op]]:
-    """The container's own cgroup as a bind: its root is the cgroup namespace's, and mounting anew costs 7 ms."""
+def _cgroup(mount: Mount, flags: MountFlags, path: str, facts: HostFacts, *, joined: bool) -> tuple[list[Op], list[Op]]:
+    """The container's own cgroup as a bind: its root is the cgroup namespace's, and mounting anew costs 7 ms.
+
+    Where that namespace is ``joined`` only the kernel knows its root: then each hierarchy is mounted anew, from inside.
+    """
     if flags.data:
         where = f"{path}.options[{mount.options.index(flags.data[0])}]"
         raise SpecError(where, f"{flags.data[0]!r} means nothing here: the container sees its own cgroup")
@@ -167,18 +173,33 @@ def _cgroup(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> tup
     attributes = _attributes(flags)
     # recursive: on a hybrid host nothing lies below, on v2 nothing may be hidden
     for tree, directory in facts.cgroup_trees:
-        name = f"cgroup.{tree}"
+        name = "" if joined else f"cgroup.{tree}"
         propagation = flags.propagation or MS_PRIVATE
-        host.append(OpenTree(path, name, directory, attr_set=attributes, propagation=propagation))
+        if not joined:
+            host.append(OpenTree(path, name, directory, attr_set=attributes, propagation=propagation))
         if tree and not init:
             options = (("mode", "0755"), ("size", "64k"))
             empty = NewFilesystem(path, "tmpfs", "tmpfs", "tmpfs", options, attributes & ~MOUNT_ATTR_RDONLY)
             init.append(Attach(path, "", destination, fresh=empty))
         # a hierarchy of no controller is mounted by its name alone
-        init.append(Attach(path, name, f"{destination}/{tree.removeprefix('name=')}" if tree else destination))
-    if len(init) > len(host) and attributes & MOUNT_ATTR_RDONLY:
+        place = f"{destination}/{tree.removeprefix('name=')}" if tree else destination
+        fresh = _hierarchy(path, tree, directory, attributes, facts) if joined else None
+        init.append(Attach(path, name, place, fresh=fresh, propagation=flags.propagation if joined else 0))
+    if len(init) > len(facts.cgroup_trees) and attributes & MOUNT_ATTR_RDONLY:
         init.append(ReadonlyMount(path, destination))
     return host, init
+
+
+def _hierarchy(path: str, tree: str, directory: str, attributes: int, facts: HostFacts) -> NewFilesystem:
+    """Return a mount of one hierarchy of cgroups. Source: cgroups(7), "Mounting v1 controllers"."""
+    if tree in ("", UNIFIED):
+        return NewFilesystem(path, "cgroup2", "cgroup2", "cgroup2", (), attributes)
+    if tree.startswith("name="):
+        words: tuple[tuple[str, str], ...] = (("none", ""), ("name", tree.removeprefix("name=")))
+    else:
+        # of controllers that are mounted together all have to be named
+        words = tuple((other, "") for other, place in facts.cgroup_trees if place == directory)
+    return NewFilesystem(path, "cgroup", "cgroup", "cgroup", words, attributes)
 
 
 def _dev(spec: Spec, flags: MountFlags, path: str, facts: HostFacts) -> tuple[list[Op], list[Op]]:
