@@ -173,6 +173,7 @@ def facts_for(settings: Settings, userns: UserNamespace, cgroup: Cgroup, *, priv
         last_capability=probe.last_capability(),
         cgroup_trees=_cgroup_trees(cgroup.paths),
         volumes=f"{settings.data}/volumes",
+        selinux=probe.selinux_enabled(),
     )
 
 

@@ -13,7 +13,7 @@ from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
 from pycontain.cgroups.devices import DeviceFilter
 from pycontain.errors import HostError, SpecError
 from pycontain.kernel import _sys
-from pycontain.oci import notifying, unsupported
+from pycontain.oci import notifying
 from pycontain.oci.store import CACHE
 from pycontain.oci.undoing import PARENT
 from pycontain.plan import capabilities
@@ -156,7 +156,6 @@ def compile_bundle(bundle: Bundle, container_id: str, cgroup: Cgroup, cache: str
         PycontainError: it cannot be made.
     """
     spec = bundle.spec
-    unsupported.refuse(spec)
     _check_mount_namespace(spec)
     facts = _facts(spec, cgroup)
     program, flags = None, 0
@@ -204,6 +203,7 @@ def _facts(spec: Spec, cgroup: Cgroup) -> HostFacts:
         capabilities=available_capabilities(users),
         cgroup_trees=cgroup_trees(cgroup.paths, namespaced=spec.linux.namespace("cgroup") is not None),
         idmap_mounts=True,
+        selinux=probe.selinux_enabled(),
     )
 
 

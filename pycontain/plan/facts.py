@@ -69,7 +69,7 @@ class HostFacts(Record):
     name "" is the one of pure v2, UNIFIED that beside v1, ``name=...`` one of v1 without a controller. ``volumes`` is
     the directory of all volumes, "" where there are none. ``capabilities`` is the mask of those that the container's
     processes can have at all. ``idmap_mounts`` tells that the owners of a mount that says ``idmap`` are shifted even
-    where the root's are not.
+    where the root's are not. ``selinux``: mounts can be given labels.
     """
 
     kernel: tuple[int, int]
@@ -82,3 +82,4 @@ class HostFacts(Record):
     capabilities: int = -1
     volumes: str = ""
     idmap_mounts: bool = False
+    selinux: bool = False
