@@ -90,7 +90,7 @@ def assemble(container: Container, bundle: Bundle, root: str, terms: Terms) -> A
     if terms.systemd:
         from pycontain.oci.scope import start
 
-        scope = start(container, spec.linux.cgroups_path or "")
+        scope = start(container, spec.linux.cgroups_path or "", spec.annotations)
     cgroup = Cgroup(place(spec, container.id, root) if scope is None else scope.paths)
     limits, devices = check_limits(cgroup, spec)
     cache = f"{root}/{CACHE}"
