@@ -120,7 +120,7 @@ def _visible_cgroup_mounts(text: str) -> list[_Mount]:
         covers.setdefault(parent, []).append((number, mountpoint))
         if right.startswith(("cgroup ", "cgroup2 ")):
             fstype, _, options = right.partition(" ")
-            mount = (fstype, _unescape(root), _unescape(mountpoint), options.rpartition(" ")[2])
+            mount = (fstype, unescape(root), unescape(mountpoint), options.rpartition(" ")[2])
             candidates.append((number, mount))
     return [mount for number, mount in candidates if _visible(number, table, covers)]
 
@@ -140,7 +140,7 @@ def _visible(number: str, table: dict[str, tuple[str, str]], covers: dict[str, l
     return True
 
 
-def _unescape(path: str) -> str:
+def unescape(path: str) -> str:
     """Undo mountinfo's octal escapes of space, tab, newline and backslash."""
     if "\\" not in path:
         return path

@@ -40,6 +40,7 @@ from pycontain.errors import HostError, SpecError
 from pycontain.record import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
@@ -156,26 +157,35 @@ class Manager:
             connection.close()
             raise
 
-    def start_scope(self, unit: Unit, *, pids: tuple[int, ...], description: str) -> str:
+    def start_scope(
+        self,
+        unit: Unit,
+        *,
+        pids: tuple[int, ...],
+        description: str,
+        properties: Mapping[str, tuple[str, Any]] | None = None,
+    ) -> str:
         """Start a scope with these processes in it; return its cgroup as a path in the hierarchy.
 
-        A scope of this name that failed before is forgotten first.
+        A scope of this name that failed before is forgotten first. ``properties`` are more of the unit's, or others, as
+        (signature, value).
 
         Raises:
             HostError: it is there already, or systemd refuses.
         """
-        properties = [
-            ("Description", ("s", description)),
-            ("Slice", ("s", unit.slice)),
-            ("PIDs", ("au", list(pids))),
-            ("Delegate", ("b", True)),
+        wanted = {
+            "Description": ("s", description),
+            "Slice": ("s", unit.slice),
+            "PIDs": ("au", list(pids)),
+            "Delegate": ("b", True),
             # not stopped before what a shutdown stops first, and not started before what a boot starts first
-            ("DefaultDependencies", ("b", False)),
+            "DefaultDependencies": ("b", False),
             # systemd's own default would be a limit that nobody asked for
-            ("TasksMax", ("t", _NO_LIMIT)),
-            ("CollectMode", ("s", "inactive-or-failed")),
-        ]
-        body: tuple[Any, ...] = (unit.name, "fail", properties, [])
+            "TasksMax": ("t", _NO_LIMIT),
+            "CollectMode": ("s", "inactive-or-failed"),
+            **(properties or {}),
+        }
+        body: tuple[Any, ...] = (unit.name, "fail", list(wanted.items()), [])
         try:
             self._run_job("StartTransientUnit", "ssa(sv)a(sa(sv))", body, unit.name)
         except _Refusal as refusal:

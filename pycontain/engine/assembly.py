@@ -17,7 +17,7 @@ from pycontain.engine import apparmor, defaults, filesystems, mountpoints, place
 from pycontain.engine import userns as users
 from pycontain.errors import HostError, StoreError, UsageError
 from pycontain.plan.compile import compile_plan
-from pycontain.plan.facts import USERNS_CUSTOM, USERNS_SINGLE, HostFacts
+from pycontain.plan.facts import UNIFIED, USERNS_CUSTOM, USERNS_SINGLE, HostFacts
 from pycontain.plan.rootfs import DIRECTORY
 from pycontain.record import Record
 from pycontain.runtime import idmap, journal, probe, seccomp_cache
@@ -173,6 +173,7 @@ def facts_for(settings: Settings, userns: UserNamespace, cgroup: Cgroup, *, priv
         last_capability=probe.last_capability(),
         cgroup_trees=_cgroup_trees(cgroup.paths),
         volumes=f"{settings.data}/volumes",
+        selinux=probe.selinux_enabled(),
     )
 
 
@@ -255,7 +256,7 @@ def _cgroup_trees(paths: CgroupPaths) -> tuple[tuple[str, str], ...]:
         return (("", paths.unified),) if paths.unified else ()
     trees = [(controller, path) for controller, path in paths.v1.items()]
     if paths.unified:
-        trees.append(("unified", paths.unified))
+        trees.append((UNIFIED, paths.unified))
     return tuple(trees)
 
 

@@ -19,7 +19,7 @@ from pycontain.errors import UsageError
 from pycontain.kernel import _sys
 from pycontain.kernel import constants as kernel
 from pycontain.record import Record
-from pycontain.runtime.probe import kernel_version
+from pycontain.runtime.probe import kernel_version, selinux_enabled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ class Examination:
         modules = read_host_file("/sys/kernel/security/lsm").strip()
         if read_host_file("/sys/module/apparmor/parameters/enabled").startswith("Y"):
             yield Finding("security modules", OK, f"AppArmor is active ({modules or 'list not readable'})")
-        elif os.path.exists("/sys/fs/selinux/enforce"):
+        elif selinux_enabled():
             yield Finding("security modules", OK, f"SELinux is active ({modules or 'list not readable'})")
         else:
             text = f"neither AppArmor nor SELinux is active ({modules or 'none listed'})"

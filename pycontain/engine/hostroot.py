@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pycontain.cgroups.layout import unescape
 from pycontain.plan.rootfs import SystemMount
 
 _MOUNTINFO = "/proc/self/mountinfo"
@@ -79,11 +80,3 @@ def top_level(mountinfo: str | None = None) -> tuple[tuple[SystemMount, ...], tu
 
 def _is_below(path: str, places: tuple[str, ...]) -> bool:
     return any(path == place or path.startswith(f"{place}/") for place in places)
-
-
-def unescape(text: str) -> str:
-    r"""Return a path of mountinfo with its octal escapes (``\040`` is a space) undone."""
-    if "\\" not in text:
-        return text
-    parts = text.split("\\")
-    return parts[0] + "".join(chr(int(part[:3], 8)) + part[3:] for part in parts[1:])

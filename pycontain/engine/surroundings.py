@@ -19,7 +19,7 @@ from pycontain.kernel import _sys
 from pycontain.plan.facts import USERNS_HOST
 from pycontain.plan.rootfs import DIRECTORY, HOST, HOST_PUBLIC, RootSource
 from pycontain.record import Record
-from pycontain.runtime import state
+from pycontain.runtime import probe, state
 from pycontain.spec.linux import Device
 
 TYPE_CHECKING = False
@@ -120,7 +120,7 @@ def gather(settings: Settings, options: RunOptions, container_id: str, name: str
         thermal=_thermal_paths(),
         mqueue=os.path.isdir("/dev/mqueue"),
         apparmor=netfiles.read_host_file("/sys/module/apparmor/parameters/enabled").startswith("Y"),
-        selinux=os.path.exists("/sys/fs/selinux/enforce"),
+        selinux=probe.selinux_enabled(),
         peers={mode: _peer(settings, mode, pids=mode == options.pid) for mode in namespaces.joined_modes(options)},
         init_program=_init_program() if options.init else "",
         capabilities=_sys.capget()[1],

@@ -13,13 +13,13 @@ from pycontain.cgroups.cgroup import Cgroup, CgroupPaths, locate
 from pycontain.cgroups.devices import DeviceFilter
 from pycontain.errors import HostError, SpecError
 from pycontain.kernel import _sys
-from pycontain.oci import notifying, unsupported
+from pycontain.oci import notifying
 from pycontain.oci.store import CACHE
 from pycontain.oci.undoing import PARENT
 from pycontain.plan import capabilities
 from pycontain.plan.compile import ROOT_PROPAGATION, compile_plan
 from pycontain.plan.device_filter import build, container_rules
-from pycontain.plan.facts import USERNS_CUSTOM, USERNS_HOST, USERNS_JOINED, HostFacts, UserNamespace
+from pycontain.plan.facts import UNIFIED, USERNS_CUSTOM, USERNS_HOST, USERNS_JOINED, HostFacts, UserNamespace
 from pycontain.plan.rootfs import DIRECTORY, RootSource
 from pycontain.plan.scheduling import ALL_CPUS
 from pycontain.record import Record
@@ -90,7 +90,7 @@ def assemble(container: Container, bundle: Bundle, root: str, terms: Terms) -> A
     if terms.systemd:
         from pycontain.oci.scope import start
 
-        scope = start(container, spec.linux.cgroups_path or "")
+        scope = start(container, spec.linux.cgroups_path or "", spec.annotations)
     cgroup = Cgroup(place(spec, container.id, root) if scope is None else scope.paths)
     limits, devices = check_limits(cgroup, spec)
     cache = f"{root}/{CACHE}"
@@ -156,7 +156,6 @@ def compile_bundle(bundle: Bundle, container_id: str, cgroup: Cgroup, cache: str
         PycontainError: it cannot be made.
     """
     spec = bundle.spec
-    unsupported.refuse(spec)
     _check_mount_namespace(spec)
     facts = _facts(spec, cgroup)
     program, flags = None, 0
@@ -204,6 +203,7 @@ def _facts(spec: Spec, cgroup: Cgroup) -> HostFacts:
         capabilities=available_capabilities(users),
         cgroup_trees=cgroup_trees(cgroup.paths, namespaced=spec.linux.namespace("cgroup") is not None),
         idmap_mounts=True,
+        selinux=probe.selinux_enabled(),
     )
 
 
@@ -303,11 +303,8 @@ def cgroup_trees(paths: CgroupPaths, *, namespaced: bool) -> tuple[tuple[str, st
     if not paths.v1:
         unified = None if namespaced or not paths.unified else host.probe_host().unified
         return (("", paths.unified if unified is None else unified.mountpoint),) if paths.unified else ()
-    # as systemd and runc call the directories: a named hierarchy by its name alone
-    trees = [(name.removeprefix("name="), directory) for name, directory in paths.v1.items()]
-    if paths.unified:
-        trees.append(("unified", paths.unified))
-    return tuple(trees)
+    trees = tuple(paths.v1.items())
+    return (*trees, (UNIFIED, paths.unified)) if paths.unified else trees
 
 
 def users_from(saved: dict[str, Any]) -> UserNamespace:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pycontain
 from pycontain import lean_json
+from pycontain.oci import unitproperties
 from pycontain.oci.invocation import Invocation
 from pycontain.oci.listing import write
 from pycontain.oci.words import Told
@@ -51,5 +52,5 @@ def document() -> dict[str, Any]:
             "netDevices": {"enabled": True},
         },
         "annotations": {"org.pycontain.version": pycontain.__version__},
-        "potentiallyUnsafeConfigAnnotations": [],
+        "potentiallyUnsafeConfigAnnotations": [unitproperties.PREFIX],
     }

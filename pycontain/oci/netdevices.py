@@ -71,8 +71,11 @@ def _move(name: str, inside: str, pid: int) -> None:
             raise FileExistsError(17, f"the container's namespace has a device {inside}")
         host.link("set", index=device.index, ifname=inside, net_ns_pid=pid)
     with _within(pid), IPRoute() as container:
-        (index,) = (index for found, index in _names(container).items() if found not in taken)
-        _restore(container, index, device)
+        # its index may be another one now, and of its name the kernel may have filled in the number
+        new = [index for found, index in _names(container).items() if found not in taken]
+        if len(new) != 1:
+            raise FileNotFoundError(2, f"the device has not arrived alone as {inside}")
+        _restore(container, new[0], device)
 
 
 @contextmanager
@@ -97,11 +100,17 @@ def _names(route: Any) -> dict[str, int]:
     return {link.get_attr("IFLA_IFNAME"): link["index"] for link in route.get_links()}
 
 
+def _link(route: Any, index: int) -> Any:
+    for link in route.get_links(index):
+        return link
+    raise FileNotFoundError(2, "the network device has gone")
+
+
 def _look(route: Any, name: str) -> Device:
     found = route.link_lookup(ifname=name)
     if not found:
         raise FileNotFoundError(2, "no such network device")
-    (link,) = route.get_links(found[0])
+    link = _link(route, found[0])
     addresses = []
     for entry in route.get_addr(index=found[0]):
         flags = entry.get_attr("IFA_FLAGS") or entry["flags"]
@@ -115,7 +124,7 @@ def _look(route: Any, name: str) -> Device:
 
 
 def _restore(route: Any, index: int, device: Device) -> None:
-    (link,) = route.get_links(index)
+    link = _link(route, index)
     if link.get_attr("IFLA_MTU") != device.mtu:
         route.link("set", index=index, mtu=device.mtu)
     if device.hardware and link.get_attr("IFLA_ADDRESS") != device.hardware:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from pycontain.cgroups.layout import unescape
 from pycontain.errors import HostError, SpecError
 from pycontain.runtime import journal
 from pycontain.runtime.journal import Journal
@@ -33,7 +34,7 @@ def mounted(table: str = "/proc/self/mountinfo") -> str:
         for line in file:
             left, _, right = line.partition(" - ")
             if right.startswith("resctrl "):
-                return left.split()[4]
+                return unescape(left.split()[4])
     raise HostError(
         f"{PATH}: no resctrl file system is mounted",
         requirement="resctrl",
@@ -106,6 +107,7 @@ def _make(directory: str, intents: Journal, mkdir: Callable[[str], None]) -> Non
     try:
         mkdir(directory)
     except OSError as error:
+        intents.withdraw(journal.RDT, directory)
         raise HostError(
             f"{PATH}: mkdir {directory}: {(error.strerror or '').lower()}",
             hint="the processor has a limited number of classes and monitoring groups",

@@ -16,15 +16,16 @@ import os
 from pycontain.cgroups import host
 from pycontain.errors import HostError
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import PR_SET_PDEATHSIG, WEXITED
+from pycontain.kernel.constants import PR_SET_PDEATHSIG, SIGKILL, WEXITED
 from pycontain.runtime import journal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pycontain.cgroups.cgroup import CgroupPaths
     from pycontain.oci.store import Container
 
-SIGKILL = 9
 SYSTEM, USER = "system", "user"
 
 
@@ -49,15 +50,17 @@ class Scope:
             pass  # systemd removes it with the scope
 
 
-def start(container: Container, cgroups_path: str) -> Scope:
+def start(container: Container, cgroups_path: str, annotations: Mapping[str, str]) -> Scope:
     """Start the scope that ``slice:prefix:name`` asks for, and note it in the container's journal.
 
     Raises:
-        SpecError: the path is not of that form.
+        SpecError: the path is not of that form, or an annotation asks for a property that is none.
         HostError: there is no systemd, or it refuses.
     """
     from pycontain.cgroups.systemd import Manager, below, parse_cgroups_path
+    from pycontain.oci.unitproperties import properties
 
+    asked = properties(annotations)
     layout = host.usable(host.probe_host())
     if layout.mode != "v2":
         raise HostError(
@@ -70,7 +73,8 @@ def start(container: Container, cgroups_path: str) -> Scope:
     pid, pidfd = _hold(container)
     try:
         with Manager.connect(user=user) as manager:
-            group = manager.start_scope(unit, pids=(pid,), description=f"pycontain-oci container {container.id}")
+            text = f"pycontain-oci container {container.id}"
+            group = manager.start_scope(unit, pids=(pid,), description=text, properties=asked)
         # Not before: the unit could be somebody else's. Should this process die now, the holder does, and the scope.
         container.journal.intend(journal.SCOPE, unit.name, USER if user else SYSTEM)
     except BaseException:

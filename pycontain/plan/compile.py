@@ -6,6 +6,7 @@ then the root, then the mounts as listed, then what hides parts of them, then th
 
 from __future__ import annotations
 
+from pycontain.errors import SpecError
 from pycontain.plan import mounts, namespaces, roots
 from pycontain.plan.devices import nodes_in_root
 from pycontain.plan.facts import USERNS_SINGLE
@@ -74,6 +75,8 @@ def compile_plan(
         SpecError: something in the spec cannot be made, with its JSON path.
     """
     assert spec.process is not None, "rules.validate has seen to it"
+    if spec.linux.mount_label and not facts.selinux:
+        raise SpecError("linux.mountLabel", "SELinux is not active on this host", hint="leave it out")
     spaces = namespaces.compile_namespaces(spec, facts)
     host: list[Op] = []
     init = _names(spec, spaces)
@@ -135,7 +138,8 @@ def _after_mounts(spec: Spec, *, hooks: bool, pivot: bool) -> list[Op]:
     if spec.linux.readonly_paths:
         ops.append(ReadonlyPaths("linux.readonlyPaths", spec.linux.readonly_paths))
     if spec.linux.masked_paths:
-        ops.append(MaskPaths("linux.maskedPaths", spec.linux.masked_paths))
+        options = mounts.labelled((), spec.linux.mount_label)
+        ops.append(MaskPaths("linux.maskedPaths", spec.linux.masked_paths, options))
     if spec.root.readonly and spec.process.cwd != "/":
         ops.append(MakeDirectory("process.cwd", spec.process.cwd))
     if spec.linux.namespace("mount") is None:

@@ -16,6 +16,9 @@ USERNS_CUSTOM = "custom"
 USERNS_SINGLE = "single"
 USERNS_JOINED = "joined"
 
+# The name of cgroup v2 where v1 is beside it.
+UNIFIED = "unified"
+
 
 class UserNamespace(Record):
     """The user namespace of a container.
@@ -62,10 +65,11 @@ class HostFacts(Record):
     """Facts that a plan depends on; nothing else of the host does.
 
     ``kernel`` is (major, minor). ``privileged`` tells that the runtime may mount on the host (root with
-    CAP_SYS_ADMIN). ``cgroup_trees`` are ``(name below /sys/fs/cgroup, host directory of the container's cgroup)``;
-    name "" is the one of pure v2. ``volumes`` is the directory of all volumes, "" where there are none.
-    ``capabilities`` is the mask of those that the container's processes can have at all.
-    ``idmap_mounts`` tells that the owners of a mount that says ``idmap`` are shifted even where the root's are not.
+    CAP_SYS_ADMIN). ``cgroup_trees`` are ``(name below /sys/fs/cgroup, host directory of the container's cgroup)``:
+    name "" is the one of pure v2, UNIFIED that beside v1, ``name=...`` one of v1 without a controller. ``volumes`` is
+    the directory of all volumes, "" where there are none. ``capabilities`` is the mask of those that the container's
+    processes can have at all. ``idmap_mounts`` tells that the owners of a mount that says ``idmap`` are shifted even
+    where the root's are not. ``selinux``: mounts can be given labels.
     """
 
     kernel: tuple[int, int]
@@ -78,3 +82,4 @@ class HostFacts(Record):
     capabilities: int = -1
     volumes: str = ""
     idmap_mounts: bool = False
+    selinux: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pycontain.errors import SpecError
 from pycontain.plan.devices import DEFAULT_DEVICES, DEFAULT_LINKS, compile_nodes, listed
+from pycontain.plan.facts import UNIFIED
 from pycontain.plan.ops import Attach, DevTree, NewFilesystem, OpenTree, ReadonlyMount, Remount
 from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_I_VERSION, MS_PRIVATE, MS_REMOUNT, parse_options
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from pycontain.spec.mount_options import MountFlags
     from pycontain.spec.mounts import Mount
     from pycontain.spec.runtime import Spec
+
+
+# options of mount(8) by which SELinux labels a file system
+_LABELS = ("context", "fscontext", "defcontext", "rootcontext")
 
 
 def compile_mounts(spec: Spec, facts: HostFacts) -> tuple[list[Op], list[Op]]:
@@ -34,12 +39,15 @@ def compile_mounts(spec: Spec, facts: HostFacts) -> tuple[list[Op], list[Op]]:
         elif flags.bind:
             made = _bind(mount, flags, f"bind{index}", path, facts)
         elif mount.type in ("cgroup", "cgroup2"):
-            made = _cgroup(mount, flags, path, facts)
+            namespace = spec.linux.namespace("cgroup")
+            joined = namespace is not None and namespace.path is not None
+            made = _cgroup(mount, flags, path, facts, joined=joined, label=spec.linux.mount_label)
         elif mount.type == "tmpfs" and mount.destination.rstrip("/") == "/dev":
             made = _dev(spec, flags, path, facts)
             own_dev = True
         else:
-            made = [], _fresh(mount, flags, path, facts, ours=own_dev and mount.destination.startswith("/dev/"))
+            ours = own_dev and mount.destination.startswith("/dev/")
+            made = [], _fresh(mount, flags, path, facts, ours=ours, label=spec.linux.mount_label)
         host += made[0]
         init += made[1]
         if _is_read_only_tmpfs(mount, flags):
@@ -49,6 +57,17 @@ def compile_mounts(spec: Spec, facts: HostFacts) -> tuple[list[Op], list[Op]]:
             (last if holds else init).append(ReadonlyMount(path, mount.destination))
     nodes = compile_nodes(spec, facts)
     return [*host, *nodes[0]], [*init, *nodes[1], *last]
+
+
+def labelled(options: tuple[tuple[str, str], ...], label: str | None) -> tuple[tuple[str, str], ...]:
+    """Return the options of a new file system that give all in it a label, unless they have one themselves.
+
+    Source: mount(8) "context=", which may stand in quotes there: the comma is in a label too
+    """
+    found = tuple((key, value.strip('"') if key in _LABELS else value) for key, value in options)
+    if not label or any(key in _LABELS for key, _ in found):
+        return found
+    return (*found, ("context", label))
 
 
 def _attributes(flags: MountFlags) -> int:
@@ -119,7 +138,7 @@ def _volume_above(source: str, volumes: str) -> str:
     return f"{volumes}/{name}/_data"
 
 
-def _fresh(mount: Mount, flags: MountFlags, path: str, facts: HostFacts, *, ours: bool) -> list[Op]:
+def _fresh(mount: Mount, flags: MountFlags, path: str, facts: HostFacts, *, ours: bool, label: str | None) -> list[Op]:
     """Return the operations for a new file system; ``ours``: its mount point lies in a file system made by us."""
     if not mount.type:
         raise SpecError(f"{path}.type", "the type of the file system is missing")
@@ -129,7 +148,10 @@ def _fresh(mount: Mount, flags: MountFlags, path: str, facts: HostFacts, *, ours
         options = tuple(option for option in options if option[0] != "gid" or _has_gid(facts, option[1]))
     # something may have to be written to a tmpfs first
     attributes = _attributes(flags) & ~(MOUNT_ATTR_RDONLY if mount.type == "tmpfs" else 0)
-    fresh = NewFilesystem(path, mount.type, mount.type, mount.source or mount.type, options, attributes)
+    # the kernel labels what is in procfs and sysfs itself, and mqueue has no option for it
+    options = labelled(options, "" if mount.type in ("proc", "sysfs", "mqueue") else label)
+    top = (label or "") if mount.type == "mqueue" else ""
+    fresh = NewFilesystem(path, mount.type, mount.type, mount.source or mount.type, options, attributes, top)
     ops: list[Op] = [
         Attach(
             path,
@@ -156,8 +178,13 @@ def _has_gid(facts: HostFacts, gid: str) -> bool:
     return facts.userns.host_gid(int(gid)) >= 0
 
 
-def _cgroup(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> tuple[list[Op], list[Op]]:
-    """The container's own cgroup as a bind: its root is the cgroup namespace's, and mounting anew costs 7 ms."""
+def _cgroup(
+    mount: Mount, flags: MountFlags, path: str, facts: HostFacts, *, joined: bool, label: str | None
+) -> tuple[list[Op], list[Op]]:
+    """The container's own cgroup as a bind: its root is the cgroup namespace's, and mounting anew costs 7 ms.
+
+    Where that namespace is ``joined`` only the kernel knows its root: then each hierarchy is mounted anew, from inside.
+    """
     if flags.data:
         where = f"{path}.options[{mount.options.index(flags.data[0])}]"
         raise SpecError(where, f"{flags.data[0]!r} means nothing here: the container sees its own cgroup")
@@ -167,18 +194,33 @@ def _cgroup(mount: Mount, flags: MountFlags, path: str, facts: HostFacts) -> tup
     attributes = _attributes(flags)
     # recursive: on a hybrid host nothing lies below, on v2 nothing may be hidden
     for tree, directory in facts.cgroup_trees:
-        name = f"cgroup.{tree}"
+        name = "" if joined else f"cgroup.{tree}"
         propagation = flags.propagation or MS_PRIVATE
-        host.append(OpenTree(path, name, directory, attr_set=attributes, propagation=propagation))
+        if not joined:
+            host.append(OpenTree(path, name, directory, attr_set=attributes, propagation=propagation))
         if tree and not init:
-            options = (("mode", "0755"), ("size", "64k"))
+            options = labelled((("mode", "0755"), ("size", "64k")), label)
             empty = NewFilesystem(path, "tmpfs", "tmpfs", "tmpfs", options, attributes & ~MOUNT_ATTR_RDONLY)
             init.append(Attach(path, "", destination, fresh=empty))
         # a hierarchy of no controller is mounted by its name alone
-        init.append(Attach(path, name, f"{destination}/{tree.removeprefix('name=')}" if tree else destination))
-    if len(init) > len(host) and attributes & MOUNT_ATTR_RDONLY:
+        place = f"{destination}/{tree.removeprefix('name=')}" if tree else destination
+        fresh = _hierarchy(path, tree, directory, attributes, facts) if joined else None
+        init.append(Attach(path, name, place, fresh=fresh, propagation=flags.propagation if joined else 0))
+    if len(init) > len(facts.cgroup_trees) and attributes & MOUNT_ATTR_RDONLY:
         init.append(ReadonlyMount(path, destination))
     return host, init
+
+
+def _hierarchy(path: str, tree: str, directory: str, attributes: int, facts: HostFacts) -> NewFilesystem:
+    """Return a mount of one hierarchy of cgroups. Source: cgroups(7), "Mounting v1 controllers"."""
+    if tree in ("", UNIFIED):
+        return NewFilesystem(path, "cgroup2", "cgroup2", "cgroup2", (), attributes)
+    if tree.startswith("name="):
+        words: tuple[tuple[str, str], ...] = (("none", ""), ("name", tree.removeprefix("name=")))
+    else:
+        # of controllers that are mounted together all have to be named
+        words = tuple((other, "") for other, place in facts.cgroup_trees if place == directory)
+    return NewFilesystem(path, "cgroup", "cgroup", "cgroup", words, attributes)
 
 
 def _dev(spec: Spec, flags: MountFlags, path: str, facts: HostFacts) -> tuple[list[Op], list[Op]]:
@@ -192,6 +234,7 @@ def _dev(spec: Spec, flags: MountFlags, path: str, facts: HostFacts) -> tuple[li
     options = tuple(option for option in flags.filesystem_options() if option[0] not in ("ro", "rw"))
     nodes = devices if facts.privileged else ()
     attributes = _attributes(flags) & ~MOUNT_ATTR_RDONLY
+    options = labelled(options, spec.linux.mount_label)
     host: list[Op] = [DevTree(path, "dev", nodes, DEFAULT_LINKS, directories, options, attributes)]
     inherit = all(key != "mode" for key, _ in options)
     init: list[Op] = [

@@ -193,18 +193,24 @@ class DevTree(Op):
 
 
 class NewFilesystem(Op):
-    """Make a new instance of ``fstype``; ``options`` are (key, value) pairs, value "" for a flag."""
+    """Make a new instance of ``fstype``; ``options`` are (key, value) pairs, value "" for a flag.
+
+    ``label`` is one of SELinux for its root, where the file system has no option for it.
+    """
 
     name: str
     fstype: str
     source: str = ""
     options: tuple[tuple[str, str], ...] = ()
     attr_set: int = 0
+    label: str = ""
 
     def describe(self) -> str:
         words = ",".join(f"{k}={v}" if v else k for k, v in self.options)
         attributes = ", ".join(attribute_words(self.attr_set))
-        return f"new {self.fstype}" + (f" ({words})" if words else "") + (f": {attributes}" if attributes else "")
+        words = f" ({words})" if words else ""
+        label = f" labelled {self.label}" if self.label else ""
+        return f"new {self.fstype}{words}{label}" + (f": {attributes}" if attributes else "")
 
 
 # -- init stage -------------------------------------------------------------------------------------------------
@@ -315,9 +321,13 @@ class Console(Op):
 
 
 class MaskPaths(Op):
-    """Hide paths: files behind the host's /dev/null (verified), directories behind an empty read-only tmpfs."""
+    """Hide paths: files behind the host's /dev/null (verified), directories behind an empty read-only tmpfs.
+
+    ``options`` are more options of that tmpfs.
+    """
 
     paths: tuple[str, ...]
+    options: tuple[tuple[str, str], ...] = ()
 
     def describe(self) -> str:
         return "mask " + " ".join(self.paths)

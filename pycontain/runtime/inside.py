@@ -159,7 +159,12 @@ def _attach_root(inside: Inside, op: AttachRoot) -> None:
 def make_fresh(inside: Inside, op: Attach) -> None:
     """Make the file system that ``op`` will attach: it needs the container's namespaces, but not its root."""
     assert op.fresh is not None
-    inside.fresh.append(new_filesystem(op.fresh))
+    made = new_filesystem(op.fresh)
+    inside.fresh.append(made)
+    if op.fresh.label:
+        top = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=made)
+        os.setxattr(top, "security.selinux", op.fresh.label.encode())
+        os.close(top)
 
 
 @_applies(Attach)
@@ -275,7 +280,7 @@ def _mask_paths(inside: Inside, op: MaskPaths) -> None:
         directory = stat.S_ISDIR(os.fstat(target).st_mode)
         if directory not in inside.covers:
             # one cover for all files and one for all directories: the first is attached, the others are its clones
-            tree = inside.covers[directory] = empty_directory() if directory else guarded_null()
+            tree = inside.covers[directory] = empty_directory(op.options) if directory else guarded_null()
             inside.move(tree, target)
         else:
             tree = _sys.open_tree(inside.covers[directory], "", _CLONE | AT_EMPTY_PATH)

@@ -8,7 +8,7 @@ Kinds: ``cgroup PATH`` (absolute directory), ``process PID START`` (start time i
 22), ``directory PATH`` (made by us, removed with all below), ``userns BASE`` (claimed range), ``name NAME``,
 ``parent PATH`` (a cgroup above one, removed when nobody else is in it), ``scope NAME MANAGER`` (systemd unit),
 ``idmap UIDS GIDS`` (the maps of an ordinary user's container, whose files only root of such a namespace can remove),
-``rdt PATH`` (directory of resctrl).
+``rdt PATH`` (directory of resctrl), ``withdrawn KIND …`` (that intent came to nothing: the thing is somebody else's).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ NAME = "name"
 SCOPE = "scope"
 IDMAP = "idmap"
 RDT = "rdt"
+WITHDRAWN = "withdrawn"
 
 
 class Journal:
@@ -55,15 +56,30 @@ class Journal:
         except OSError as error:
             raise StoreError(f"write {self.path}: {(error.strerror or '').lower()}") from error
 
+    def withdraw(self, kind: str, *words: str) -> None:
+        """Take an intent back: somebody else has made that meanwhile.
+
+        Raises:
+            StoreError: as :meth:`intend`; the intent stands then.
+        """
+        self.intend(WITHDRAWN, kind, *words)
+
     def load(self) -> list[tuple[str, ...]]:
-        """Return the intents, oldest first; a torn last line (a killed writer) is not an intent and is left out."""
+        """Return the intents that stand, oldest first; a torn last line (a killed writer) is none and is left out."""
         try:
             with open(self.path, "rb") as file:
                 data = file.read()
         except FileNotFoundError:
             return []
         lines = data.split(b"\n")[:-1]
-        return [tuple(_unescape(word) for word in os.fsdecode(line).split("\t")) for line in lines]
+        found: list[tuple[str, ...]] = []
+        for line in lines:
+            kind, *words = (_unescape(word) for word in os.fsdecode(line).split("\t"))
+            if kind != WITHDRAWN:
+                found.append((kind, *words))
+            elif tuple(words) in found:
+                found.remove(tuple(words))
+        return found
 
 
 def _drop_torn(fd: int) -> None:

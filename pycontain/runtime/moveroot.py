@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
+from pycontain.cgroups.layout import unescape
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import AT_FDCWD, MNT_DETACH, MOVE_MOUNT_F_EMPTY_PATH
 from pycontain.runtime.trees import empty_directory
@@ -51,11 +52,5 @@ def _revealing(procfs: int) -> list[str]:
         left, _, right = line.partition(" - ")
         fields = left.split(" ")
         if right.split(" ", 1)[0] in ("proc", "sysfs") and fields[3] == "/":
-            found.append(_unescape(fields[4]))
+            found.append(unescape(fields[4]))
     return found[::-1]
-
-
-def _unescape(path: str) -> str:
-    for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        path = path.replace(escape, character)
-    return path

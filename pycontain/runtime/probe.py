@@ -41,6 +41,11 @@ def last_capability() -> int:
         return int(file.read())
 
 
+def selinux_enabled() -> bool:
+    """Whether SELinux has a policy on this host: its file system is mounted when one is loaded. Source: selinux(8)"""
+    return os.path.exists("/sys/fs/selinux/enforce")
+
+
 def apparmor_enabled() -> bool:
     """Whether AppArmor confines programs on this host."""
     try:

@@ -473,10 +473,10 @@ def guarded_null() -> int:
     return tree
 
 
-def empty_directory() -> int:
+def empty_directory(options: tuple[tuple[str, str], ...] = ()) -> int:
     """Return a detached, empty, read-only tmpfs that shows nothing and takes nothing."""
     attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
-    return _new("tmpfs", "tmpfs", (("mode", "0555"), ("size", "0"), ("nr_inodes", "2")), attributes)
+    return _new("tmpfs", "tmpfs", (("mode", "0555"), ("size", "0"), ("nr_inodes", "2"), *options), attributes)
 
 
 def _new(fstype: str, source: str, options: tuple[tuple[str, str], ...], attributes: int = 0) -> int:

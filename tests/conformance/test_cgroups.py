@@ -304,6 +304,26 @@ def test_what_the_container_sees(oci: Oci, options: tuple[str, ...], namespace: 
         assert ("ro" in seen(out, "/sys/fs/cgroup").flags) is bool(options)
 
 
+@pytest.mark.parametrize("options", [("ro",), ()])
+def test_what_a_container_sees_in_a_namespace_that_is_joined(oci: Oci, options: tuple[str, ...]) -> None:
+    """M12, N2: the hierarchies from the root of that namespace on, as /proc/self/cgroup counts them."""
+    holder = with_cgroups(limited(oci, {}, "sleep", "100", name="holder"))
+    oci.ok("run", "--detach", "-b", oci.bundle(holder, "holder"), "holder")
+    marks = [Path(directory, "marker") for directory in paths("holder").directories]
+    for mark in marks:
+        mark.mkdir()
+    script = f"{SHOW}; find /sys/fs/cgroup -name marker; find /sys/fs/cgroup -name marker -exec mkdir {{}}/sub \\; 2>&1"
+    document = with_cgroups(limited(oci, {}, "sh", "-c", script), *options, namespace=False)
+    path = f"/proc/{oci.state('holder')['pid']}/ns/cgroup"
+    document["linux"]["namespaces"].append({"type": "cgroup", "path": path})
+    out = oci.runs(document)
+    hierarchies = [line.split() for line in out.splitlines() if " - cgroup" in line]
+    assert {fields[3] for fields in hierarchies} == {"/"}
+    assert all(("ro" in fields[5].split(",")) is bool(options) for fields in hierarchies)
+    assert len([line for line in out.splitlines() if line.endswith("/marker")]) == len(hierarchies)
+    assert [(mark / "sub").exists() for mark in marks] == [not options] * len(marks)
+
+
 def test_data_of_a_cgroup_mount(oci: Oci) -> None:
     """M12: words for a file system that is not mounted are no good."""
     assert "memory" in oci.refuses(with_cgroups(limited(oci, {}), "memory"))

@@ -74,6 +74,7 @@ def test_process_document(running: Oci) -> None:
     running.fails("exec", "--process", path, "c", "true", code=255)
     path.write_text('{"cwd": "relative", "args": ["true"], "user": {"uid": 0, "gid": 0}}')
     assert "cwd" in running.fails("exec", "--process", path, "c", code=255)
+    assert "larger than" in running.fails("exec", "--process", "/dev/zero", "c", code=255)
 
 
 def test_home_is_that_of_the_user(oci: Oci) -> None:

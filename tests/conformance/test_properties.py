@@ -374,6 +374,9 @@ def test_selinux_where_there_is_none(oci: Oci) -> None:
     """P13: a label that cannot be had is an error."""
     said = oci.refuses(with_process(oci, "true", selinuxLabel="system_u:system_r:container_t:s0:c1,c2"))
     assert "process.selinuxLabel" in said
+    document = oci.config("true")
+    document["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0:c1,c2"
+    assert "linux.mountLabel: SELinux is not active" in oci.refuses(document)
 
 
 @pytest.mark.parametrize("label", ["apparmorProfile", "selinuxLabel"])

@@ -38,6 +38,7 @@ def read(path):
 if sys.argv[1] == "system":
     bundle = {bundle!r}
     said["create"] = run("create", "--bundle", bundle, "abc")
+    assert said["create"][0] == 0, said["create"]
     pid = json.loads(run("state", "abc")[1])["pid"]
     group = said["group"] = read("/proc/%d/cgroup" % pid).removeprefix("0::")
     said["limit"] = read("/sys/fs/cgroup" + group + "/pids.max")
@@ -46,6 +47,7 @@ if sys.argv[1] == "system":
     said["state"] = show("test-abc.scope", "ActiveState")
     said["slice"] = show("test-abc.scope", "Slice")
     said["delegate"] = show("test-abc.scope", "Delegate")
+    said["properties"] = [show("test-abc.scope", name) for name in ("TimeoutStopUSec", "Description", "After")]
     subprocess.run(["systemctl", "daemon-reload"])
     said["reloaded"] = read("/sys/fs/cgroup" + group + "/pids.max")
     said["again"] = run("create", "--bundle", bundle, "other")
@@ -56,6 +58,8 @@ if sys.argv[1] == "system":
     said["gone"] = [show("test-abc.scope", "LoadState"), os.path.exists("/sys/fs/cgroup" + os.path.dirname(group))]
     said["run"] = [run("run", "--bundle", {short!r}, "abc") for _ in range(3)]
     said["path"] = run("run", "--bundle", {wrong!r}, "abc")
+    said["property"] = run("run", "--bundle", {odd!r}, "abc")
+    said["unknown"] = run("run", "--bundle", {unknown!r}, "abc")
     said["left"] = [name for name in os.listdir(sys.argv[2] + ".root") if not name.startswith(".")]
 with open(sys.argv[2], "w") as file:
     json.dump(said, file)
@@ -67,18 +71,22 @@ def said(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> dict[str, A
     """Return what the script said."""
     output = tmp_path_factory.mktemp("systemd", numbered=True)
     bundles = []
-    for name, path, args in (
-        ("long", "test.slice:test:abc", ("sleep", "100")),
-        ("short", "test.slice:test:abc", ("cat", "/proc/self/cgroup")),
-        ("wrong", "/test/abc", ("true",)),
+    properties = {"TimeoutStopSec": "uint32 7", "Description": "'one of ours'", "After": "['other.service']"}
+    for name, path, args, asked in (
+        ("long", "test.slice:test:abc", ("sleep", "100"), properties),
+        ("short", "test.slice:test:abc", ("cat", "/proc/self/cgroup"), {}),
+        ("wrong", "/test/abc", ("true",), {}),
+        ("odd", "test.slice:test:abc", ("true",), {"PIDs": "[uint32 1]"}),
+        ("unknown", "test.slice:test:abc", ("true",), {"NonesuchProperty": "true"}),
     ):
         document = config(busybox, *args)
+        document["annotations"] = {f"org.systemd.property.{key}": value for key, value in asked.items()}
         document["linux"] |= {"cgroupsPath": path, "resources": {"pids": {"limit": 7}}}
         (output / name).mkdir()
         (output / name / "config.json").write_text(json.dumps(document))
         bundles.append(str(output / name))
     script = output / "script.py"
-    words = dict(zip(("bundle", "short", "wrong"), bundles, strict=True))
+    words = dict(zip(("bundle", "short", "wrong", "odd", "unknown"), bundles, strict=True))
     script.write_text(SCRIPT.format(program=str(PROGRAM), **words))
     done = systemd.boot(script, output)
     if not (output / "system").exists():
@@ -93,6 +101,16 @@ def test_a_scope_in_its_slice(said: dict[str, Any]) -> None:
     assert said["group"] == "/test.slice/test-abc.scope/container"
     assert (said["state"], said["slice"], said["delegate"]) == ("active", "test.slice", "yes")
     assert said["below"] == ["container"]
+
+
+def test_properties_of_annotations(said: dict[str, Any]) -> None:
+    """G2: as runc and crun hand them to systemd; one that is none, or that would move strangers, is an error."""
+    timeout, description, after = said["properties"]
+    assert (timeout, description) == ("7s", "one of ours")
+    assert "other.service" in after.split()
+    assert said["property"][0] == said["unknown"][0] == 1
+    assert "annotations" in said["property"][1]
+    assert "NonesuchProperty" in said["unknown"][1]
 
 
 def test_limits_are_the_container_s(said: dict[str, Any]) -> None:

@@ -15,6 +15,16 @@ from pycontain.runtime import journal
 from pycontain.runtime.journal import Journal
 
 
+def test_an_intent_can_be_withdrawn(tmp_path: Path) -> None:
+    written = Journal(str(tmp_path))
+    for path in ("/a", "/b\t", "/a"):
+        written.intend(journal.RDT, path)
+    written.withdraw(journal.RDT, "/b\t")
+    written.withdraw(journal.RDT, "/c")
+    written.withdraw(journal.RDT, "/a")
+    assert written.load() == [(journal.RDT, "/a")]
+
+
 def test_intents_come_back_in_order(tmp_path: Path) -> None:
     written = Journal(str(tmp_path))
     written.intend(journal.NAME, "kind_lion")

@@ -46,6 +46,24 @@ def bind(place: str, *options: str) -> dict[str, object]:
     return {"destination": place, "source": "/src", "options": ["bind", *options]}
 
 
+def test_new_file_systems_are_labelled() -> None:
+    """linux.mountLabel: what SELinux is told of each, and how."""
+    label = "system_u:object_r:container_file_t:s0:c1,c2"
+    kinds = ("proc", "sysfs", "mqueue", "devpts", "tmpfs", "cgroup")
+    places = [{"destination": f"/{kind}", "type": kind, "source": kind} for kind in kinds]
+    places += [tmpfs("/dev"), tmpfs("/other", 'rootcontext="user_u:object_r:x_t:s0:c3,c4"'), bind("/bound")]
+    facts = HostFacts((6, 18), "x86_64", True, UserNamespace(USERNS_HOST), cgroup_trees=HYBRID, selinux=True)
+    host, init = compile_mounts(spec(*places, mountLabel=label), facts)
+    fresh = {op.target: op.fresh for op in init if isinstance(op, Attach) and op.fresh is not None}
+    given = {place: dict(one.options) for place, one in fresh.items()}
+    with_label = {place for place, options in given.items() if options.get("context") == label}
+    assert with_label == {"/devpts", "/tmpfs", "/cgroup"}
+    assert {place: one.label for place, one in fresh.items() if one.label} == {"/mqueue": label}
+    assert given["/other"]["rootcontext"] == "user_u:object_r:x_t:s0:c3,c4"
+    (dev,) = (op for op in host if isinstance(op, DevTree))
+    assert ("context", label) in dev.options
+
+
 def test_a_read_only_tmpfs_becomes_so_after_what_lies_in_it() -> None:
     _, init = made(tmpfs("/a", "ro"), bind("/a/b"), tmpfs("/c", "rro"), tmpfs("/d"))
     names = [(type(op).__name__, op.target if isinstance(op, Attach) else op.path) for op in init]  # type: ignore[attr-defined]

@@ -97,8 +97,28 @@ def test_monitoring(resctrl: Resctrl) -> None:
     assert found == (str(resctrl.root), str(resctrl.root / "mon_groups" / "c"))
     rdt.enter(found, 7)
     assert [Path(path, "tasks").read_text() for path in found] == ["7", "7"]
+    made = resctrl.made()
     with pytest.raises(HostError, match=r"mon_groups/c: file exists"):
         resctrl.prepare(IntelRdt(clos_id="/", enable_monitoring=True))
+    assert resctrl.made() == made
+
+
+def test_what_others_have_made_is_not_removed(resctrl: Resctrl) -> None:
+    """Also where they were faster by the moment between looking and making."""
+    group = resctrl.root / "mon_groups" / "c"
+    resctrl.mkdir(str(group))
+    with pytest.raises(HostError, match="file exists"):
+        resctrl.prepare(IntelRdt(clos_id="/", enable_monitoring=True))
+
+    def mkdir(directory: str) -> None:
+        resctrl.mkdir(directory)
+        resctrl.mkdir(directory)
+
+    with pytest.raises(HostError, match="file exists"):
+        rdt.prepare(IntelRdt(l3_cache_schema="L3:0=f"), "other", str(resctrl.root), resctrl.journal, mkdir)
+    resctrl.remove()
+    assert group.exists()
+    assert (resctrl.root / "other").exists()
 
 
 def test_where_it_is_mounted(tmp_path: Path) -> None:
@@ -107,6 +127,8 @@ def test_where_it_is_mounted(tmp_path: Path) -> None:
         "22 1 0:2 / /proc rw - proc proc rw\n30 1 0:9 / /sys/fs/resctrl rw,relatime - resctrl resctrl rw\n"
     )
     assert rdt.mounted(str(table)) == "/sys/fs/resctrl"
+    table.write_text("30 1 0:9 / /my\\040resctrl rw - resctrl resctrl rw\n")
+    assert rdt.mounted(str(table)) == "/my resctrl"
     table.write_text("22 1 0:2 / /resctrl rw - proc resctrl rw\n")
     with pytest.raises(HostError, match="no resctrl"):
         rdt.mounted(str(table))
