@@ -55,9 +55,9 @@ def run_before(spec_hooks: Hooks, state: HookState, pid: int, view: HostView) ->
         HookError: of the first that fails.
     """
     document = state.document("creating", pid)
-    prepare = view.enter(state.bundle)
-    hooks.run_all(spec_hooks.prestart, document, "hooks.prestart", prepare=prepare)
-    hooks.run_all(spec_hooks.create_runtime, document, "hooks.createRuntime", prepare=prepare)
+    outside = hooks.Surroundings(view.enter(state.bundle))
+    hooks.run_all(spec_hooks.prestart, document, "hooks.prestart", outside)
+    hooks.run_all(spec_hooks.create_runtime, document, "hooks.createRuntime", outside)
 
 
 def kinds(spec_hooks: Hooks) -> tuple[str, ...]:
