@@ -218,8 +218,13 @@ def _enter_as_user(path: str) -> None:
 
 
 def _check_inside(path: str) -> None:
-    # A directory outside the root, as /proc/self/fd/7 may be, has no name here (the way of CVE-2024-21626).
-    if not os.getcwd().startswith("/"):
+    # A directory outside the root, as /proc/self/fd/7 may be, has no name here (the way of CVE-2024-21626): the kernel
+    # says "(unreachable)", of which glibc makes an error, and other libraries may not. Source: getcwd(3)
+    try:
+        inside = os.getcwd().startswith("/")
+    except FileNotFoundError:
+        inside = False
+    if not inside:
         raise SpecError("process.cwd", f"{path} lies outside the container's root")
 
 
