@@ -130,7 +130,6 @@ def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
         process,
         last_capability=last,
         seccomp=seccomp,
-        preserve_fds=options.preserve_fds,
         oom_score=defaults.OOM_SCORE,
         groups=saved.userns.get("kind") != USERNS_SINGLE,
     )

@@ -123,7 +123,6 @@ class ExecOptions(Record):
     user: str = ""
     privileged: bool = False
     detach_keys: bytes = signals.DEFAULT_DETACH_KEYS
-    preserve_fds: int = 0
 
 
 def run_options(raw: Mapping[str, Any], environ: Mapping[str, str]) -> RunOptions:
@@ -379,5 +378,4 @@ def exec_options(raw: Mapping[str, Any], environ: Mapping[str, str]) -> ExecOpti
         user=get.text("user"),
         privileged=get.flag("privileged"),
         detach_keys=signals.DEFAULT_DETACH_KEYS if keys is None else signals.parse_detach_keys("--detach-keys", keys),
-        preserve_fds=get.integer("preserve_fds", 0, 1024, 0),
     )

@@ -31,7 +31,7 @@ def rejoin(settings: Settings, saved: State, spec: Spec) -> tuple[Spec, tuple[tu
         HostError: somebody in there could seize this container.
     """
     owners = saved.options.get("joined", {})
-    peers: dict[str, tuple[int, int]] = {}
+    peers: dict[str, State] = {}
     entries = []
     for namespace in spec.linux.namespaces:
         if namespace.path is None:
@@ -43,22 +43,22 @@ def rejoin(settings: Settings, saved: State, spec: Spec) -> tuple[Spec, tuple[tu
                 f"container {saved.name} was made in namespaces that nobody knows any more", hint="run it anew"
             )
         if owner not in peers:
-            peers[owner] = _first_process(settings, saved, namespace.type, owner)
+            peers[owner] = _owner(settings, saved, namespace.type, owner)
         file = PROC_NAMES.get(namespace.type, namespace.type)
-        entries.append(namespace.replace(path=f"/proc/{peers[owner][0]}/ns/{file}"))
+        entries.append(namespace.replace(path=f"/proc/{peers[owner].pid}/ns/{file}"))
     if "pid" in owners:
-        tracer = tracers.find(peers[owners["pid"]][0])
+        tracer = tracers.find(Store(settings).find(owners["pid"]), peers[owners["pid"]])
         if tracer:
             raise tracers.refusal(f"container {saved.name} shares a pid namespace", tracer)
     mounts = spec.mounts
     if "ipc" in owners:
-        mounts = tuple(_moved(mount, peers[owners["ipc"]][0]) for mount in mounts)
+        mounts = tuple(_moved(mount, peers[owners["ipc"]].pid) for mount in mounts)
     spec = spec.replace(mounts=mounts, linux=spec.linux.replace(namespaces=tuple(entries)))
-    return spec, tuple(peers.values())
+    return spec, tuple((peer.pid, peer.pid_start) for peer in peers.values())
 
 
-def _first_process(settings: Settings, saved: State, kind: str, owner: str) -> tuple[int, int]:
-    """Return pid and start time of the first process of the container whose namespaces are shared."""
+def _owner(settings: Settings, saved: State, kind: str, owner: str) -> State:
+    """Return the state of the container whose namespaces are shared."""
     what = f"container {saved.name} shares the {kind} namespace of container"
     try:
         entry = Store(settings).find(owner)
@@ -70,7 +70,7 @@ def _first_process(settings: Settings, saved: State, kind: str, owner: str) -> t
     theirs, ours = users.from_state(peer.userns), users.from_state(saved.userns)
     if (theirs.uid_map, theirs.gid_map) != (ours.uid_map, ours.gid_map):
         raise WrongState(f"{what} {peer.name}, which has other users now", hint="run it anew")
-    return peer.pid, peer.pid_start
+    return peer
 
 
 def _moved(mount: Mount, pid: int) -> Mount:

@@ -16,7 +16,6 @@ from pycontain.engine.sizes import CPU_PERIOD_US
 from pycontain.engine.users import Identity
 from pycontain.errors import HostError, UsageError, WrongState
 from pycontain.kernel import _sys
-from pycontain.plan.facts import USERNS_HOST
 from pycontain.plan.rootfs import DIRECTORY, HOST, HOST_PUBLIC, RootSource
 from pycontain.record import Record
 from pycontain.runtime import probe, state
@@ -330,7 +329,7 @@ def _peer(settings: Settings, mode: str, *, pids: bool) -> Peer:
         directory=entry.directory,
         userns=loaded.userns,
         options=loaded.options,
-        tracer=tracers.find(loaded.pid) if pids and loaded.userns.get("kind") == USERNS_HOST else 0,
+        tracer=tracers.find(entry, loaded) if pids else 0,
     )
 
 

@@ -11,27 +11,53 @@ import os
 
 from pycontain.errors import HostError
 from pycontain.kernel import _sys
-from pycontain.plan.capabilities import SYS_PTRACE
+from pycontain.plan.capabilities import NAMES, SYS_PTRACE, mask
+from pycontain.plan.facts import USERNS_HOST
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontain.runtime.state import Entry, State
 
 
-def find(pid: int) -> int:
-    """Return a process that may trace others in the pid namespace of ``pid`` with the host's users, 0 if there is none.
+def find(entry: Entry, state: State) -> int:
+    """Return a process that may trace others in a container's pid namespace with the host's users, 0 for none.
 
-    One that has every right of this process anyway, as in a privileged container, is none.
+    One that has every right of this process anyway, as in a privileged container, is none. The container itself counts
+    by its configuration: its processes may come and go faster than one can look.
     """
+    if state.userns.get("kind") != USERNS_HOST:
+        return 0
+    from pycontain.engine import config  # few runs join others
+
+    pid = state.pid
     _effective, ours, _inheritable = _sys.capget()
+    process = config.load(entry).process
+    sets = process.capabilities if process is not None else None
+    if sets is not None and _could_seize(mask(sets.bounding, len(NAMES) - 1), ours):
+        return pid
     pids, users = _inode(str(pid), "pid"), _inode("self", "user")
     for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            if _inode(name, "pid") == pids and _inode(name, "user") == users:
-                rights = _rights(name)
-                if rights >> SYS_PTRACE & 1 and ours & ~rights:
-                    return int(name)
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue  # it has ended, or has more rights than whoever a container can be made by
+        if name.isdigit():
+            for task in _tasks(name):
+                try:
+                    inside = _inode(task, "pid") == pids and _inode(task, "user") == users
+                    if inside and _could_seize(_rights(task), ours):
+                        return int(name)
+                except (FileNotFoundError, ProcessLookupError, PermissionError):
+                    continue  # it has ended, or has more rights than whoever a container can be made by
     return 0
+
+
+def _could_seize(rights: int, ours: int) -> bool:
+    return bool(rights >> SYS_PTRACE & 1 and ours & ~rights)
+
+
+def _tasks(process: str) -> list[str]:
+    """Return the threads of a process, as names below /proc: each has rights of its own."""
+    try:
+        return [f"{process}/task/{thread}" for thread in os.listdir(f"/proc/{process}/task")]
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # it has ended
 
 
 def refusal(what: str, tracer: int) -> HostError:
@@ -43,14 +69,14 @@ def refusal(what: str, tracer: int) -> HostError:
     )
 
 
-def _inode(process: str, kind: str) -> int:
-    return os.stat(f"/proc/{process}/ns/{kind}").st_ino
+def _inode(task: str, kind: str) -> int:
+    return os.stat(f"/proc/{task}/ns/{kind}").st_ino
 
 
-def _rights(process: str) -> int:
-    """Return the capabilities that a process has or may get by executing a program."""
+def _rights(task: str) -> int:
+    """Return the capabilities that a thread has or may get by executing a program."""
     rights = 0
-    with open(f"/proc/{process}/status", "rb") as file:
+    with open(f"/proc/{task}/status", "rb") as file:
         for line in file:
             if line.startswith((b"CapPrm:", b"CapBnd:")):
                 rights |= int(line.split()[1], 16)

@@ -90,9 +90,8 @@ static int
 parent_is_gone(int channel)
 {
     char byte;
-    if (syscall(SYS_recvfrom, channel, &byte, 1UL, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) > 0)
-        return 0;
-    return errno != EAGAIN;
+    long got = syscall(SYS_recvfrom, channel, &byte, 1UL, MSG_PEEK | MSG_DONTWAIT, NULL, NULL);
+    return got == 0 || (got < 0 && errno != EAGAIN);
 }
 
 /* Close the gaps between the kept descriptors, which lose their close-on-exec flag, and make the channel keep it. */

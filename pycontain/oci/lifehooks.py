@@ -55,9 +55,9 @@ def run_before(spec_hooks: Hooks, state: HookState, pid: int, view: HostView) ->
         HookError: of the first that fails.
     """
     document = state.document("creating", pid)
-    prepare = view.enter(state.bundle)
-    hooks.run_all(spec_hooks.prestart, document, "hooks.prestart", prepare=prepare)
-    hooks.run_all(spec_hooks.create_runtime, document, "hooks.createRuntime", prepare=prepare)
+    outside = hooks.Surroundings(view.enter(state.bundle))
+    hooks.run_all(spec_hooks.prestart, document, "hooks.prestart", outside)
+    hooks.run_all(spec_hooks.create_runtime, document, "hooks.createRuntime", outside)
 
 
 def kinds(spec_hooks: Hooks) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ def run_poststart(entries: Hooks, state: State, view: HostView | None = None) ->
     """
     document = _told(state).document("running", state.pid)
     prepare = None if view is None else view.enter(state.bundle)
-    hooks.run_all(entries.poststart, document, "hooks.poststart", prepare=prepare)
+    hooks.run_all(entries.poststart, document, "hooks.poststart", hooks.Surroundings(prepare))
 
 
 def run_poststop(entries: Hooks, state: State, log: Log, view: HostView | None = None) -> None:
@@ -87,6 +87,6 @@ def run_poststop(entries: Hooks, state: State, log: Log, view: HostView | None =
     prepare = None if view is None else view.enter(state.bundle)
     for index, hook in enumerate(entries.poststop):
         try:
-            hooks.run(hook, document, f"hooks.poststop[{index}]", prepare=prepare)
+            hooks.run(hook, document, f"hooks.poststop[{index}]", hooks.Surroundings(prepare))
         except Exception as error:
             log.warning(str(error))

@@ -95,15 +95,9 @@ def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
         if resource == RLIMITS["RLIMIT_NOFILE"]:
             _sys.prlimit(0, resource, soft, hard)
     keep = tuple(range(3, 3 + process.preserve_fds))
-    env = process.env if _has_home(process.env) else (*process.env, f"HOME={home_of(process.uid)}")
+    env = environment(process)
     if process.listen_fds:
         env = _with_listen_fds(env, process.listen_fds)
-    sets = process.capabilities
-    late = (
-        None
-        if process.no_new_privileges or process.seccomp is None
-        else (sets.effective, sets.permitted, sets.inheritable)
-    )
     _sys.finish(
         [os.fsencode(word) for word in process.argv],
         [os.fsencode(word) for word in env],
@@ -113,8 +107,21 @@ def finish(process: ProcessPlan, channel_fd: int, *, tied: bool) -> NoReturn:
         process.seccomp,
         process.seccomp_flags,
         SIGKILL if tied else 0,
-        late,
+        lowered_late(process),
     )
+
+
+def environment(process: ProcessPlan) -> tuple[str, ...]:
+    """Return the environment of the container's programs."""
+    return process.env if _has_home(process.env) else (*process.env, f"HOME={home_of(process.uid)}")
+
+
+def lowered_late(process: ProcessPlan) -> tuple[int, int, int] | None:
+    """Return the capabilities to keep once the filter is loaded, None where :func:`become` has done all there is."""
+    if process.no_new_privileges or process.seccomp is None:
+        return None
+    sets = process.capabilities
+    return sets.effective, sets.permitted, sets.inheritable
 
 
 def _with_listen_fds(env: tuple[str, ...], count: int) -> tuple[str, ...]:
@@ -211,8 +218,13 @@ def _enter_as_user(path: str) -> None:
 
 
 def _check_inside(path: str) -> None:
-    # A directory outside the root, as /proc/self/fd/7 may be, has no name here (the way of CVE-2024-21626).
-    if not os.getcwd().startswith("/"):
+    # A directory outside the root, as /proc/self/fd/7 may be, has no name here (the way of CVE-2024-21626): the kernel
+    # says "(unreachable)", of which glibc makes an error, and other libraries may not. Source: getcwd(3)
+    try:
+        inside = os.getcwd().startswith("/")
+    except FileNotFoundError:
+        inside = False
+    if not inside:
         raise SpecError("process.cwd", f"{path} lies outside the container's root")
 
 
@@ -282,7 +294,7 @@ def _change_ids(process: ProcessPlan) -> None:
         ) from error
     _sys.prctl(PR_SET_KEEPCAPS, 0)
     # Without no_new_privs a filter needs CAP_SYS_ADMIN to be loaded: finish() takes it away after that.
-    extra = 0 if process.no_new_privileges or process.seccomp is None else 1 << SYS_ADMIN
+    extra = 0 if lowered_late(process) is None else 1 << SYS_ADMIN
     _sys.capset(sets.effective | extra, sets.permitted | extra, sets.inheritable)
     _sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     for number in range(CAPABILITIES):

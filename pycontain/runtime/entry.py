@@ -14,6 +14,7 @@ from pycontain.errors import HostError, StageError
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import CLONE_NEWTIME, CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE
 from pycontain.plan.namespaces import CLONE_FLAGS
+from pycontain.runtime import processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,11 +103,15 @@ def read_report(fd: int) -> int:
 
     Raises:
         StageError: the entering process died before it made init.
+        HostError: somebody inside has named a process that is no child of ours: it would be signalled in its place.
     """
     data = os.read(fd, struct.calcsize(_PID))
     if len(data) != struct.calcsize(_PID):
         raise StageError("the process that joins namespaces has died", stage="entry")
-    return int(struct.unpack(_PID, data)[0])
+    pid = int(struct.unpack(_PID, data)[0])
+    if processes.parent(pid) != os.getpid():
+        raise HostError(f"process {pid} was not made by the one that joins namespaces")
+    return pid
 
 
 def _write_offsets(fd: int, lines: tuple[str, ...]) -> None:

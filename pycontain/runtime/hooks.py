@@ -18,7 +18,8 @@ import time
 from pycontain import lean_json
 from pycontain.errors import HookError
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import CLD_EXITED, WEXITED
+from pycontain.kernel.constants import CLD_EXITED, SECCOMP_FILTER_FLAG_NEW_LISTENER, WEXITED
+from pycontain.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,19 +35,34 @@ _KEPT_BYTES = 1024
 _RECORD = struct.Struct("=cii")
 
 
-def run_all(
-    hooks: Sequence[Hook], state: dict[str, Any], path: str, *, prepare: Callable[[], None] | None = None
-) -> None:
-    """Run hooks one after the other; ``path`` is their JSON path, ``prepare`` is called in each hook's process.
+class Surroundings(Record):
+    """What a hook's process has of others.
+
+    ``prepare`` is called in it first; ``env`` is its environment where the hook has none, None for the runtime's own.
+    ``seccomp`` is a filter that binds it, and ``lowered`` the capabilities that it keeps once that is loaded.
+    """
+
+    prepare: Callable[[], None] | None = None
+    env: tuple[str, ...] | None = None
+    seccomp: bytes | None = None
+    seccomp_flags: int = 0
+    lowered: tuple[int, int, int] | None = None
+
+
+RUNTIMES_OWN = Surroundings()
+
+
+def run_all(hooks: Sequence[Hook], state: dict[str, Any], path: str, surroundings: Surroundings = RUNTIMES_OWN) -> None:
+    """Run hooks one after the other; ``path`` is their JSON path.
 
     Raises:
         HookError: of the first that fails; the others are not run.
     """
     for index, hook in enumerate(hooks):
-        run(hook, state, f"{path}[{index}]", prepare=prepare)
+        run(hook, state, f"{path}[{index}]", surroundings)
 
 
-def run(hook: Hook, state: dict[str, Any], path: str, *, prepare: Callable[[], None] | None = None) -> None:
+def run(hook: Hook, state: dict[str, Any], path: str, surroundings: Surroundings = RUNTIMES_OWN) -> None:
     """Run one hook and wait for it.
 
     Raises:
@@ -61,7 +77,7 @@ def run(hook: Hook, state: dict[str, Any], path: str, *, prepare: Callable[[], N
         os.lseek(told, 0, os.SEEK_SET)
         pid, pidfd = _sys.clone3(0)
         if pid == 0:
-            _become(hook, told, written, failing, prepare)
+            _become(hook, told, written, failing, surroundings)
         for fd in (written, failing):
             os.close(fd)
         written = failing = -1
@@ -75,22 +91,26 @@ def run(hook: Hook, state: dict[str, Any], path: str, *, prepare: Callable[[], N
                 os.close(fd)
 
 
-def _become(hook: Hook, told: int, output: int, failing: int, prepare: Callable[[], None] | None) -> NoReturn:
+def _become(hook: Hook, told: int, output: int, failing: int, surroundings: Surroundings) -> NoReturn:
     """Execute the hook in a process group of its own; in the child, never returns."""
     try:
         os.setpgid(0, 0)
-        if prepare is not None:
-            prepare()
+        if surroundings.prepare is not None:
+            surroundings.prepare()
         os.dup2(told, 0, inheritable=True)
         os.dup2(output, 1, inheritable=True)
         os.dup2(output, 2, inheritable=True)
-        if hook.env is None:
+        entries = surroundings.env if hook.env is None else hook.env
+        if entries is None:
             env = [name + b"=" + value for name, value in os.environb.items()]
         else:
-            env = [os.fsencode(entry) for entry in hook.env]
+            env = [os.fsencode(entry) for entry in entries]
         argv = [os.fsencode(word) for word in hook.args or (hook.path,)]
         # a hook of a runtime that was killed would go on alone
-        _sys.finish(argv, env, [os.fsencode(hook.path)], (), failing, pdeathsig=SIGKILL)
+        # and nobody would answer its notifications: what the filter wants to be asked about is refused
+        flags = surroundings.seccomp_flags & ~SECCOMP_FILTER_FLAG_NEW_LISTENER
+        paths = [os.fsencode(hook.path)]
+        _sys.finish(argv, env, paths, (), failing, surroundings.seccomp, flags, SIGKILL, surroundings.lowered)
     except OSError as error:
         os.write(failing, _RECORD.pack(b"E", error.errno or errno.EIO, 0))
     finally:
@@ -128,10 +148,7 @@ def _collect(hook: Hook, pid: int, pidfd: int, output: int) -> tuple[bytes, bool
         ready = dict(poll.poll(None if left is None else left * 1000))
         if not ready and in_time:
             in_time, deadline = False, None
-            try:
-                os.killpg(pid, SIGKILL)
-            except ProcessLookupError:
-                pass
+            _kill(pid, pidfd)
         if output in ready:
             data = _read(output)
             tail = (tail + data)[-_KEPT_BYTES:]
@@ -139,6 +156,15 @@ def _collect(hook: Hook, pid: int, pidfd: int, output: int) -> tuple[bytes, bool
                 poll.unregister(output)
         if pidfd in ready:
             return (tail + _read(output))[-_KEPT_BYTES:], in_time
+
+
+def _kill(pid: int, pidfd: int) -> None:
+    """Kill a hook with its process group, and alone: it may have gone into another one."""
+    try:
+        os.killpg(pid, SIGKILL)
+    except ProcessLookupError:
+        pass
+    _sys.pidfd_send_signal(pidfd, SIGKILL, 0)
 
 
 def _read(fd: int) -> bytes:

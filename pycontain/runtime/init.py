@@ -116,15 +116,17 @@ def _await_start(plan: Plan, channel: Channel, listener: int) -> Channel:
 
 
 def _run_start_hooks(plan: Plan) -> None:
-    """Run the startContainer hooks as the container's user, with no more capabilities than its program gets."""
+    """Run the startContainer hooks: they are programs of the container, and get no more than its own program does."""
     assert plan.hook_state is not None, "compile_plan has seen to it"
-    sets = plan.process.capabilities
-
-    def lower() -> None:
-        _sys.capset(sets.effective, sets.permitted, sets.inheritable)
-
+    process = plan.process
+    inside = hooks.Surroundings(
+        env=credentials.environment(process),
+        seccomp=process.seccomp,
+        seccomp_flags=process.seccomp_flags,
+        lowered=credentials.lowered_late(process),
+    )
     state = plan.hook_state.document("created", os.getpid())
-    hooks.run_all(plan.start_hooks, state, "hooks.startContainer", prepare=lower)
+    hooks.run_all(plan.start_hooks, state, "hooks.startContainer", inside)
 
 
 def take_ids(channel: Channel) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from pycontain.errors import HostError, StageError
+from pycontain.errors import HostError, StageError, WrongState
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import CLONE_NEWNS, CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE, WEXITED
 from pycontain.plan.namespaces import CLONE_FLAGS, PROC_NAMES
@@ -68,6 +68,10 @@ class Joiner:
         cgroup_fd = -1 if self.cgroup is None else self.cgroup.unified_fd_of(self.pid)
         join_fds = () if self.cgroup is None else self.cgroup.join_fds()
         channel = Channel(ours, self._sequence(), "maker")
+        if processes.has_ended(self.pidfd):
+            # what has been looked up by its pid may be another process's, and with no namespace of its own nothing
+            # else would tell
+            raise WrongState("the container has just ended", hint="pycontain ps -a shows when")
         pid, pidfd = _clone(cgroup_fd)
         if pid == 0:
             unused = (ours, report_in, *((cgroup_fd,) if cgroup_fd >= 0 else ()))
@@ -117,7 +121,8 @@ class Joiner:
             bind_cpus(self.process.scheduling.cpus, "process.execCPUAffinity.final")
             seal.preload()
             seal.seal()
-            _sys.setns(self.pidfd, flags)
+            if flags:
+                _sys.setns(self.pidfd, flags)
             # entering a user namespace counts as a change of ids, which sets what the host is configured to
             _sys.prctl(PR_SET_DUMPABLE, 0)
             os.close(self.pidfd)

@@ -46,6 +46,19 @@ def open_pidfd(pid: int, started: int) -> int | None:
     return pidfd
 
 
+def has_ended(pidfd: int) -> bool:
+    """Tell whether a process has ended: what was looked up by its pid before, and it has not, was its own."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def parent(pid: int) -> int:
+    """Return the parent of a process, 0 where there is no such process. Source: proc_pid_stat(5) field 4"""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
 def await_answer(fd: int, pid: int, is_frozen: Callable[[], bool] | None = None) -> None:
     """Wait until ``fd`` can be read: the answer of process ``pid``, which somebody inside may stop or trace.
 
@@ -107,10 +120,7 @@ class Peers:
 
     def check(self) -> None:
         """Raise WrongState if one of them has ended: its pid may be another process's by now."""
-        poll = select.poll()
-        for pidfd in self._pidfds:
-            poll.register(pidfd, select.POLLIN)
-        if self._pidfds and poll.poll(0):
+        if any(map(has_ended, self._pidfds)):
             raise _gone()
 
     def close(self) -> None:

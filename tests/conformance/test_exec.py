@@ -44,6 +44,20 @@ def test_exec_is_in_the_container(running: Oci) -> None:
     assert "Seccomp:\t0" in status
 
 
+def test_exec_without_namespaces(oci: Oci) -> None:
+    """§1.12: a container may have none of its own: its root and cgroup are left to join."""
+    document = oci.config("sleep", "1000")
+    document.update(mounts=[], root={"path": str(oci.rootfs)})
+    document["linux"]["namespaces"] = []
+    oci.ok("run", "--detach", "-b", oci.bundle(document), "c")
+    assert oci.ok("exec", "c", "ls", "/") == "\n".join(sorted(os.listdir(oci.rootfs))) + "\n"
+    own = Path(f"/proc/{oci.state('c')['pid']}/root")
+    assert os.path.samefile(own, oci.rootfs)
+    oci.ok("kill", "c", "KILL")
+    oci.wait("c", "stopped")
+    assert "cannot exec in a stopped container" in oci.fails("exec", "c", "ls", code=255)
+
+
 def test_exit_codes_of_exec(running: Oci) -> None:
     """§1.12: the program's code; 255 for what is our own error."""
     assert running.run("exec", "c", "sh", "-c", "exit 7").returncode == 7

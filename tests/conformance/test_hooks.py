@@ -132,6 +132,39 @@ def test_a_hook_that_times_out_takes_its_group_along(oci: Oci) -> None:
     assert not any(mark in " ".join(words) for _, words in command_lines())
 
 
+def test_a_hook_that_times_out_is_killed_in_another_group(oci: Oci) -> None:
+    """H5: also where it has left its own."""
+    script = "import os, time; os.setpgid(0, os.getpgid(os.getppid())); time.sleep(98.7655)"
+    hook = {"path": "/usr/bin/python3", "args": ["python3", "-c", script], "timeout": 1}
+    document = with_hooks(oci, "true", createRuntime=[hook])
+    assert "did not end within 1 s" in oci.fails("run", "-b", oci.bundle(document), "c", timeout=20)
+    assert not any(script in words for _, words in command_lines())
+
+
+@pytest.mark.parametrize("nnp", [False, True])
+def test_hooks_in_the_container_are_bound_as_its_program_is(oci: Oci, nnp: bool) -> None:
+    """H2, S1: they are the container's programs: its filter and rights, nothing of the runtime's environment."""
+    script = "cd /tmp/shared; env > env; grep -E 'Seccomp:|NoNewPrivs|Cap[PEB]' /proc/self/status > rights"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script]}
+    document = with_hooks(oci, "cat", "/proc/self/status", startContainer=[hook])
+    names = ["CAP_KILL", "CAP_SYS_CHROOT"]
+    document["process"]["capabilities"] = {"bounding": names, "permitted": names, "effective": names}
+    document["process"].update(noNewPrivileges=nnp, env=["PATH=/usr/bin:/bin:/usr/sbin", "INSIDE=1"])
+    document["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    said = oci.ok("run", "-b", oci.bundle(document), "c", env={**os.environ, "SECRET": "of the host"})
+    shared = oci.place / "shared"
+    environment = dict(line.split("=", 1) for line in (shared / "env").read_text().splitlines())
+    assert {name for name in environment if name not in ("PWD", "OLDPWD", "SHLVL", "_")} == {"PATH", "INSIDE", "HOME"}
+    rights = (shared / "rights").read_text().splitlines()
+    assert "Seccomp:\t2" in rights
+    assert len(rights) == 5
+    # the program itself is what it is compared with
+    assert set(rights) <= set(said.splitlines())
+
+
 @pytest.mark.parametrize(
     "script",
     [

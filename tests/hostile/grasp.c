@@ -6,11 +6,16 @@
  *                             null device through which its mode can be changed
  *   grasp rights MASK         watches for other processes until it is killed; prints the permitted capabilities of each
  *                             that has more than MASK and that it may trace
+ *   grasp thread MASK         the same in a second thread, while the first has no rights that could be seen
+ *   grasp nothing             waits, without any rights
  */
 #include <dirent.h>
+#include <linux/capability.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -130,9 +135,36 @@ watch(unsigned long long allowed)
     }
 }
 
+static void *
+watch_in_thread(void *mask)
+{
+    watch(strtoull(mask, NULL, 16));
+}
+
+/* Of this thread alone: capabilities are a thread's. */
+static void __attribute__((noreturn))
+give_up_rights(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {{0}};
+    for (int number = 0; number < 64; number++)
+        prctl(PR_CAPBSET_DROP, number, 0, 0, 0);
+    if (syscall(SYS_capset, &header, none) < 0)
+        perror("capset");
+    puts("without rights");
+    fflush(stdout);
+    for (;;)
+        pause();
+}
+
 int
 main(int argc, char **argv)
 {
+    pthread_t thread;
+    if (argc == 3 && strcmp(argv[1], "thread") == 0 && pthread_create(&thread, NULL, watch_in_thread, argv[2]) == 0)
+        give_up_rights();
+    if (argc == 2 && strcmp(argv[1], "nothing") == 0)
+        give_up_rights();
     if (argc > 3 && strcmp(argv[1], "key") == 0)
         return add_key_and_run(argv + 2);
     if (argc == 3 && strcmp(argv[1], "find") == 0)

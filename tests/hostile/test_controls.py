@@ -31,10 +31,14 @@ def interpreter(tmp_path: Path) -> Path:
     return Path(shutil.copy(os.path.realpath("/usr/bin/python3"), tmp_path / "python3"))
 
 
-def _careless(interpreter: Path, root: Path, then: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:
+def _careless(
+    interpreter: Path, root: Path, then: str, *leaked: int, timeout: float = 20
+) -> subprocess.CompletedProcess[str]:
     script = 'mount -t proc proc "$3/proc" && exec "$1" -I -S -c "$2" "$3"'
     command = ["unshare", "-m", "sh", "-c", script, "sh", str(interpreter), CARELESS.format(then=then), str(root)]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, pass_fds=leaked
+    )
 
 
 def test_planted_codec_runs_in_a_careless_runtime(root: Path, interpreter: Path) -> None:
@@ -79,6 +83,20 @@ def test_self_exe_overwrites_a_careless_runtime(root: Path, interpreter: Path, t
     done = _careless(interpreter, root, f"os.execv({entry!r}, [{entry!r}])")
     assert done.stdout.splitlines() == ["open", "wrote", "loader-ran"], done
     assert interpreter.read_bytes()[size:] == b"overwritten\n"
+
+
+def test_leaked_directory_leads_a_careless_runtime_outside(root: Path, interpreter: Path, tmp_path: Path) -> None:
+    """The way of CVE-2024-21626: a descriptor that somebody left open is the working directory."""
+    (tmp_path / "canary").write_text("of the host")
+    leaked = os.open("/", os.O_RDONLY)
+    try:
+        # the careless one inherits it, as it would its own
+        done = _careless(
+            interpreter, root, f'os.chdir("/proc/self/fd/{leaked}"); print(open(".{tmp_path}/canary").read())', leaked
+        )
+    finally:
+        os.close(leaked)
+    assert done.stdout == "of the host\n", done
 
 
 def test_product_hashes_notice_a_changed_file(interpreter: Path) -> None:

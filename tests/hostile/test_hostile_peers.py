@@ -88,9 +88,8 @@ def grasp(root: Path) -> Path:
     return root
 
 
-def start_grasping(pycontain: Cli, root: Path, *options: str, allowed: str = ALLOWED) -> None:
-    words = ["--name", "grasping", *options, root, "--", "/grasp", "rights", allowed]
-    pycontain.ok("run", "-d", *words)
+def start_grasping(pycontain: Cli, root: Path, *options: str, mode: tuple[str, ...] = ("rights", ALLOWED)) -> None:
+    pycontain.ok("run", "-d", "--name", "grasping", *options, root, "--", "/grasp", *mode)
 
 
 @requires("program:gcc")
@@ -114,14 +113,32 @@ def test_with_the_host_s_users_a_tracer_is_not_joined(pycontain: Cli, grasp: Pat
     until(lambda: "seized" in pycontain.ok("logs", "grasping"))
 
 
-@requires("program:gcc")
-def test_a_tracer_that_joined_itself_counts(pycontain: Cli, grasp: Path, busybox: Path) -> None:
-    """What has the right to trace need not be the container that is named."""
+@requires("program:gcc", "program:nsenter")
+@pytest.mark.parametrize("mode", [("rights", ALLOWED), ("thread", ALLOWED)], ids=["process", "thread"])
+def test_a_tracer_that_joined_itself_counts(pycontain: Cli, grasp: Path, busybox: Path, mode: tuple[str, ...]) -> None:
+    """What has the right to trace need not be the container that is named, nor the first thread of a process."""
     pycontain.ok("run", "-d", "--name", "first", "--userns", "host", busybox, "--", "/bin/sleep", "1000")
     join = ["run", "--rm", "--pid", "container:first", busybox, "--", "/bin/true"]
     pycontain.ok(*join)
-    start_grasping(pycontain, grasp, "--cap-add", "SYS_PTRACE", "--pid", "container:first")
+    start_grasping(pycontain, grasp, "--cap-add", "SYS_PTRACE", "--pid", "container:first", mode=mode)
+    until(lambda: "watching" in pycontain.ok("logs", "grasping"))
     assert "CAP_SYS_PTRACE" in pycontain.fails(*join)
+    # control: it can be seized from there
+    pid = pycontain.ok("inspect", "--format", "{{.State.Pid}}", "grasping").strip()
+    subprocess.run(["nsenter", "--pid", "--target", pid, "sleep", "0.5"], check=True)
+    until(lambda: "seized" in pycontain.ok("logs", "grasping"))
+
+
+@requires("program:gcc")
+def test_a_tracer_that_hides_its_rights_counts(pycontain: Cli, grasp: Path, busybox: Path) -> None:
+    """Other processes of the container may have them, and come and go faster than one can look."""
+    start_grasping(pycontain, grasp, "--cap-add", "SYS_PTRACE", "--userns", "host", mode=("nothing",))
+    until(lambda: "without rights" in pycontain.ok("logs", "grasping"))
+    assert "CAP_SYS_PTRACE" in pycontain.fails("run", "--rm", "--pid", "container:grasping", busybox, "--", "/bin/true")
+    # control: nothing can be seen of them now
+    pid = int(pycontain.ok("inspect", "--format", "{{.State.Pid}}", "grasping"))
+    rights = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line[:6] in ("CapPrm", "CapBnd")]
+    assert [line.split()[1] for line in rights] == ["0" * 16] * 2
 
 
 def test_a_privileged_container_may_be_joined(pycontain: Cli, busybox: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import signal
@@ -219,14 +220,21 @@ def test_parent_death_signal_is_set() -> None:
 
 
 @pytest.mark.parametrize("alive", [True, False])
-def test_a_parent_that_died_before_the_signal_was_set_is_noticed(alive: bool) -> None:
+@pytest.mark.parametrize("earlier", [None, errno.EAGAIN])
+def test_a_parent_that_died_before_the_signal_was_set_is_noticed(alive: bool, earlier: int | None) -> None:
+    """Also where a call before that has left behind the very error that tells of a parent that lives."""
     channel, child_channel = _sys.socketpair(c.SOCK_SEQPACKET)
     reader, writer = os.pipe()
     pid, pidfd = _sys.clone3(0)
     if pid == 0:
         os.close(channel)
         os.read(reader, 1)
-        _sys.finish([b"sh", b"-c", b"exit 7"], [b"A=b"], [b"/bin/sh"], (), child_channel, None, 0, signal.SIGKILL)
+        words = [b"sh", b"-c", b"exit 7"], [b"A=b"], [b"/bin/sh"]
+        if earlier:
+            os.set_blocking(reader, False)
+            with pytest.raises(BlockingIOError):
+                os.read(reader, 1)
+        _sys.finish(*words, (), child_channel, None, 0, signal.SIGKILL)
     os.close(child_channel)
     if not alive:
         os.close(channel)

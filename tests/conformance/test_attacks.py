@@ -1,0 +1,494 @@
+"""Attacks on runtimes that were published, and ways that lead there: each gets nowhere.
+
+Most attacks are functions that return what they have got, so that the same one shows on an old runc or crun that it can
+be seen when it works. The numbers are those of pycontain(7), "Attacks".
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import socket
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import hostile_roots, images, programs
+from harness.cli import describe
+from harness.oci import Oci
+from harness.probe import requires
+from harness.references import Reference, falls_before
+from harness.terminal import Terminal
+from harness.waiting import until
+
+pytestmark = requires("root")
+
+HOSTILE = Path(__file__).parents[1] / "hostile"
+NEVER = (99,)
+DOCKERS = [
+    f"CAP_{name}"
+    for name in (
+        *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW"),
+        *("SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
+    )
+]
+
+
+@pytest.fixture
+def reference(busybox: Path) -> Iterator[Callable[[str, tuple[int, ...]], Oci]]:
+    """Yield a function that returns an old runtime; the test is skipped where it is not old enough."""
+    made: list[Reference] = []
+
+    def make(name: str, fixed: tuple[int, ...]) -> Oci:
+        place = images.memory_directory("reference-")
+        made.append(Reference(falls_before(name, fixed), place, busybox))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.remove_all()
+        images.remove(one.place)
+
+
+Old = Callable[[str, tuple[int, ...]], Oci]
+
+
+def own_root(oci: Oci) -> Path:
+    """Return a copy of the root that the attacker has made."""
+    root = oci.place / "hostile"
+    if root.is_dir():
+        shutil.rmtree(root)
+    return images.copy(oci.rootfs, root)
+
+
+def hostile(oci: Oci, root: Path, *args: str) -> dict[str, Any]:
+    document = oci.config(*args)
+    document["root"] = {"path": str(root)}
+    document["process"]["capabilities"] = {kind: list(DOCKERS) for kind in ("bounding", "permitted", "effective")}
+    return document
+
+
+def without(document: dict[str, Any], *places: str) -> dict[str, Any]:
+    document["mounts"] = [one for one in document["mounts"] if one["destination"] not in places]
+    return document
+
+
+def bind(source: Path, destination: str, *options: str) -> dict[str, Any]:
+    return {"type": "bind", "source": str(source), "destination": destination, "options": ["bind", *options]}
+
+
+def attempt(oci: Oci, document: dict[str, Any], **options: Any) -> subprocess.CompletedProcess[str]:
+    done = oci.run("run", "-b", oci.bundle(document), "attack", **options)
+    assert "Traceback" not in done.stderr, describe(done)
+    return done
+
+
+# 9: CVE-2026-41579, CVE-2026-47766
+
+
+def dev_is_a_link(oci: Oci, victim: Path) -> bool:
+    """Return whether a directory of the host has changed to which the root's /dev leads."""
+    root = own_root(oci)
+    hostile_roots.canary_directory(victim)
+    hostile_roots.replace_by_link(root, "/dev", victim)
+    # the way leads somewhere in the root, too
+    (root / str(victim).lstrip("/")).mkdir(parents=True)
+    before = hostile_roots.tree_state(victim)
+    attempt(oci, without(hostile(oci, root, "true"), "/dev", "/dev/pts", "/tmp"))
+    return hostile_roots.tree_state(victim) != before
+
+
+def test_dev_that_is_a_link(oci: Oci, tmp_path: Path) -> None:
+    """9: nodes and links of /dev are made below the root."""
+    assert not dev_is_a_link(oci, tmp_path / "victim")
+
+
+@pytest.mark.parametrize("name", ["runc", "crun"])
+def test_control_dev_that_is_a_link(reference: Old, name: str, tmp_path: Path) -> None:
+    assert dev_is_a_link(reference(name, {"runc": (1, 4), "crun": (1, 28)}[name]), tmp_path / "victim")
+
+
+# 6: CVE-2025-31133
+
+
+def mask_is_a_link(oci: Oci) -> str:
+    """Return what lies at a masked path when the null device of the container is a link to a kernel parameter."""
+    root, devices = own_root(oci), oci.place / "devices"
+    devices.mkdir()
+    (devices / "null").symlink_to("/proc/sys/kernel/core_pattern")
+    document = without(hostile(oci, root, "cat", "/proc/timer_list"), "/dev", "/dev/pts")
+    document["mounts"].append(bind(devices, "/dev", "rw"))
+    document["linux"]["maskedPaths"] = ["/proc/timer_list"]
+    return attempt(oci, document).stdout
+
+
+def test_mask_that_is_a_link(oci: Oci) -> None:
+    """6: what covers a masked file is the host's null device, whatever the container has."""
+    assert mask_is_a_link(oci) == ""
+
+
+def test_control_mask_that_is_a_link(reference: Old) -> None:
+    assert mask_is_a_link(reference("runc", (1, 2, 8))) == Path("/proc/sys/kernel/core_pattern").read_text()
+
+
+# 7: CVE-2025-52565, CVE-2026-88264, CVE-2026-88265
+
+
+def streams_are_links(oci: Oci, name: str, *, terminal: bool, readonly: bool = False) -> bool:
+    """Return whether a file of the host was changed, or given to the program, to which ``/dev/NAME`` leads."""
+    root, victim = own_root(oci), oci.place / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("of the host\n")
+    (root / "dev").mkdir(exist_ok=True)
+    for place in ("null", "console", "tty"):
+        (root / "dev" / place).unlink(missing_ok=True)
+    (root / "dev" / name).symlink_to("/victim/file")
+    (root / "victim").mkdir()
+    document = without(
+        hostile(oci, root, "sh", "-c", "echo said; for i in 0 1 2; do readlink /proc/self/fd/$i; done"), "/dev"
+    )
+    document["mounts"].append(bind(victim, "/victim", "rw"))
+    document["process"]["terminal"] = terminal
+    document["root"]["readonly"] = readonly
+    before = hostile_roots.tree_state(victim)
+    if terminal:
+        master, slave = pty.openpty()
+        done = attempt(oci, document, stdin=slave)
+        os.close(master)
+        os.close(slave)
+    else:
+        done = attempt(oci, document)
+    return hostile_roots.tree_state(victim) != before or "/victim/file" in done.stdout
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("name", ["null", "console", "tty"])
+def test_streams_that_are_links(oci: Oci, name: str, terminal: bool, readonly: bool) -> None:
+    """7: console and null device come from the host by descriptor."""
+    assert not streams_are_links(oci, name, terminal=terminal, readonly=readonly)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "fixed", "name"),
+    [("runc", (1, 2, 8), "console"), ("runc", (1, 2, 8), "null"), ("crun", NEVER, "null")],
+)
+def test_control_streams_that_are_links(reference: Old, runtime: str, fixed: tuple[int, ...], name: str) -> None:
+    assert streams_are_links(reference(runtime, fixed), name, terminal=name == "console")
+
+
+# 2, 8: CVE-2019-16884, CVE-2019-19921, CVE-2023-27561, CVE-2025-52881
+
+
+def proc_is_the_containers(oci: Oci) -> tuple[bool, str]:
+    """Return whether a file in the place of a kernel parameter was written to, and the parameter inside."""
+    root = own_root(oci)
+    decoy = root / "proc" / "sys" / "net" / "ipv4" / "ip_default_ttl"
+    decoy.parent.mkdir(parents=True)
+    decoy.write_text("decoy")
+    for name in ("oom_score_adj", "attr/exec", "uid_map", "setgroups"):
+        (root / "proc" / "self" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "proc" / "self" / name).write_text("decoy")
+    (root / "real").mkdir()
+    document = without(hostile(oci, root, "cat", "/real/sys/net/ipv4/ip_default_ttl"), "/proc")
+    document["mounts"].append({"destination": "/real", "type": "proc", "source": "proc"})
+    document["linux"]["sysctl"] = {"net.ipv4.ip_default_ttl": "77"}
+    document["process"]["oomScoreAdj"] = 500
+    done = attempt(oci, document)
+    files = [path for path in (root / "proc").rglob("*") if path.is_file()]
+    assert len(files) == 5
+    return any(path.read_text() != "decoy" for path in files), done.stdout.strip()
+
+
+def test_proc_that_is_the_containers(oci: Oci) -> None:
+    """2, 8: what the kernel is told goes through a procfs that nobody else has."""
+    assert proc_is_the_containers(oci) == (False, "77")
+
+
+def test_control_proc_that_is_the_containers(reference: Old) -> None:
+    assert proc_is_the_containers(reference("runc", (1, 2, 8)))[0]
+
+
+# 1: CVE-2019-5736
+
+
+@requires("program:gcc")
+@pytest.mark.parametrize("how", ["run", "exec", "hook"])
+def test_own_interpreter_cannot_be_overwritten(oci: Oci, tmp_path: Path, how: str) -> None:
+    """1: the program that enters is on a read-only mount of its own.
+
+    What the same attack does to a careless runtime is shown by tests/hostile/test_controls.py.
+    """
+    root, said = own_root(oci), oci.place / "shared" / "said"
+    entry = hostile_roots.plant_self_exe(root, hostile_roots.evil_loader(tmp_path))
+    said.parent.mkdir()
+    (root / "shared").mkdir()
+    document = hostile(oci, root, *([entry] if how == "run" else ["sleep", "1000"]))
+    document["mounts"].append(bind(said.parent, "/shared", "rw"))
+    before = hostile_roots.product_hashes()
+    if how == "hook":
+        document["hooks"] = {"startContainer": [{"path": entry, "args": [entry]}]}
+        # its output would go to the runtime, which keeps it for a failure
+        shell = (root / "bin" / "sh").resolve()
+        (root / "bin" / "sh").unlink()
+        shutil.copy(shell, root / "bin" / "sh")
+    oci.ok("run", "-d", "-b", oci.bundle(document), "c") if how != "run" else None
+    done = oci.run("exec", "c", entry) if how == "exec" else attempt(oci, document)
+    assert hostile_roots.product_hashes() == before
+    if how != "hook":
+        assert done.stdout.split() == ["sealed", "loader-ran"], describe(done)
+
+
+# 3: CVE-2021-30465, CVE-2024-45310
+
+
+@requires("program:gcc")
+def test_swapped_paths(oci: Oci, tmp_path: Path) -> None:
+    """3: mount points in a volume in which somebody swaps a directory for a link to the host.
+
+    That whoever goes by path is led out is shown by tests/hostile/test_hostile_races.py.
+    """
+    canary, shared = hostile_roots.canary_directory(tmp_path / "canary"), oci.place / "shared"
+    shared.mkdir()
+    root = own_root(oci)
+    (root / "shared").mkdir()
+    programs.build(HOSTILE / "swapper.c", root / "swapper")
+    document = hostile(oci, root, "/swapper", "swap", str(canary))
+    document["process"]["cwd"] = "/shared"
+    document["mounts"].append(bind(shared, "/shared", "rw"))
+    oci.ok("run", "-d", "-b", oci.bundle(document, "swapper"), "swapper")
+    before, outcomes = hostile_roots.tree_state(canary), set()
+    script = "[ ! -e /shared/new/core_pattern ] && echo fine"
+    for number in range(45):
+        place = ("/shared/swap/new", "/shared/swap/sys", "/shared/swap")[number % 3]
+        document = hostile(oci, oci.rootfs, "sh", "-c", script)
+        document["mounts"] += [
+            bind(shared, "/tmp", "rw"),
+            {"destination": place.replace("/shared", "/tmp"), "type": "tmpfs", "source": "tmpfs"},
+        ]
+        document["process"]["cwd"] = "/tmp/swap"
+        outcomes.add(attempt(oci, document).returncode)
+    assert hostile_roots.tree_state(canary) == before
+    assert str(canary) not in Path("/proc/self/mountinfo").read_text()
+    assert 0 in outcomes
+
+
+# 4: CVE-2022-24769, CVE-2022-29162, CVE-2022-27650
+
+
+def test_no_capability_is_inherited(oci: Oci) -> None:
+    """4: not by run, not by exec, not by a capability that exec adds; what the configuration says is."""
+    document = hostile(oci, oci.rootfs, "sleep", "1000")
+    oci.ok("run", "-d", "-b", oci.bundle(document), "c")
+    pid = oci.state("c")["pid"]
+    added = oci.ok("exec", "--cap", "CAP_SYS_TIME", "c", "grep", "Cap", "/proc/self/status")
+    assert f"CapEff:\t{sum(1 << bit for bit in (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 25, 27, 29, 31)):016x}" in added
+    for status in (Path(f"/proc/{pid}/status").read_text(), oci.ok("exec", "c", "cat", "/proc/self/status"), added):
+        assert f"CapInh:\t{0:016x}\n" in status
+        assert f"CapAmb:\t{0:016x}\n" in status
+    # control
+    document["process"]["capabilities"]["inheritable"] = ["CAP_KILL"]
+    document["process"]["args"] = ["grep", "CapInh", "/proc/self/status"]
+    document["linux"]["cgroupsPath"] += "-control"
+    assert oci.ok("run", "-b", oci.bundle(document), "control") == f"CapInh:\t{1 << 5:016x}\n"
+
+
+# 5: CVE-2024-21626
+
+
+@pytest.mark.parametrize("how", ["run", "exec"])
+def test_directories_outside(oci: Oci, how: str) -> None:
+    """5: a working directory that is a descriptor of the host's is refused, whoever has left it open.
+
+    What such a directory gives is shown by tests/hostile/test_controls.py.
+    """
+    leaked = os.open("/", os.O_RDONLY)
+    canary = oci.place / "canary"
+    canary.write_text("of the host")
+    os.dup2(leaked, 50, inheritable=True)
+    os.close(leaked)
+    reached = 0
+    try:
+        document = hostile(oci, oci.rootfs, "sleep", "1000")
+        oci.ok("run", "-d", "-b", oci.bundle(document), "c")
+        for number in (*range(3, 24), 50):
+            cwd, words = f"/proc/self/fd/{number}", ["cat", f"./{canary}"]
+            if how == "exec":
+                done = oci.run("exec", "--cwd", cwd, "c", *words, pass_fds=(50,))
+            else:
+                document = hostile(oci, oci.rootfs, *words)
+                document["process"]["cwd"] = cwd
+                done = attempt(oci, document, pass_fds=(50,))
+            assert done.returncode != 0, describe(done)
+            assert "of the host" not in done.stdout, describe(done)
+            reached += "lies outside" in done.stderr
+    finally:
+        os.close(50)
+    # control: some of these were directories; exec is not among the container's processes yet when it looks for one
+    assert reached or how == "exec"
+
+
+def test_descriptors_of_the_caller(oci: Oci) -> None:
+    """5: what a caller has left open comes neither into the program nor into hooks."""
+    os.dup2(os.open("/etc", os.O_RDONLY), 50, inheritable=True)
+    listing = "ls /proc/self/fd >> "
+    shared = oci.place / "shared"
+    shared.mkdir()
+    hooks = {
+        kind: [{"path": "/bin/sh", "args": ["sh", "-c", f"{listing}{shared}/{kind}"]}]
+        for kind in ("createRuntime", "createContainer", "poststart", "poststop")
+    }
+    hooks["startContainer"] = [{"path": "/bin/sh", "args": ["sh", "-c", f"{listing}/tmp/shared/startContainer"]}]
+    document = hostile(oci, oci.rootfs, "ls", "/proc/self/fd")
+    document["mounts"].append(bind(shared, "/tmp/shared", "rw"))
+    try:
+        document["hooks"] = hooks
+        said = attempt(oci, document, pass_fds=(50,)).stdout
+    finally:
+        os.close(50)
+    # 3 is that of ls, on the directory itself
+    assert said.split() == ["0", "1", "2", "3"]
+    assert {path.name: path.read_text().split() for path in shared.iterdir()} == {
+        kind: ["0", "1", "2", "3"] for kind in hooks
+    }
+
+
+# 10: CVE-2016-9962
+
+
+def who_enters_is_grasped(oci: Oci, *mode: str) -> str:
+    """Return what a process with CAP_SYS_PTRACE and the host's users has got of those that come in by exec."""
+    root, shared = own_root(oci), oci.place / "shared"
+    shared.mkdir()
+    (root / "shared").mkdir()
+    programs.build(HOSTILE / "grasp.c", root / "grasp")
+    document = hostile(oci, root, "sh", "-c", 'exec /grasp "$@" > /shared/said', "sh", *mode)
+    for names in document["process"]["capabilities"].values():
+        names += ["CAP_SYS_PTRACE"] * ("CAP_SYS_PTRACE" not in names)
+    document["mounts"].append(bind(shared, "/shared", "rw"))
+    oci.ok("run", "-d", "-b", oci.bundle(document), "grasping", timeout=20)
+    said = shared / "said"
+    until(lambda: said.exists() and "watching" in said.read_text())
+    with (shared / "host").open("w+") as file:
+        for _ in range(20):
+            argv = oci.argv("exec", "grasping", "true")
+            # the standard streams are what the caller gives; what else it has open is not
+            streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            subprocess.run(argv, **streams, pass_fds=(file.fileno(),), check=True, timeout=30)
+    return said.read_text()
+
+
+# docker's fourteen and CAP_SYS_PTRACE
+RIGHTS = ("rights", "a80c25fb")
+FILES = ("descriptors", "/shared/host")
+
+
+@requires("program:gcc")
+@pytest.mark.parametrize("mode", [RIGHTS, FILES], ids=["rights", "descriptors"])
+def test_who_enters_is_not_grasped(oci: Oci, mode: tuple[str, str]) -> None:
+    """10: it has no more rights than the container by the time that it can be seen there, and nothing of the host's."""
+    assert who_enters_is_grasped(oci, *mode) == "watching\n"
+
+
+@requires("program:gcc")
+def test_control_who_enters_is_grasped(reference: Old) -> None:
+    assert "seized" in who_enters_is_grasped(reference("runc", NEVER), *RIGHTS)
+
+
+# 11: CVE-2026-30892, CVE-2024-40635
+
+
+@pytest.mark.parametrize(
+    "user",
+    [":", "1:", ":1", "0x0", " 1", "1 ", "4294967296", "4294967295", "-1", "+1", "1:-1", "root", "1:2:3", "\u0661"],
+)
+def test_users_that_are_none(oci: Oci, user: str) -> None:
+    """11: nothing but a number that is an id is taken for one."""
+    oci.ok("run", "-d", "-b", oci.bundle(hostile(oci, oci.rootfs, "sleep", "1000")), "c")
+    assert "is not an id" in oci.fails("exec", "--user", user, "c", "id", code=255)
+    # control
+    assert oci.ok("exec", "--user", "1:2", "c", "sh", "-c", "id -u; id -g").split() == ["1", "2"]
+
+
+@pytest.mark.parametrize("uid", ["0", -1, 2**32 - 1, 2**32, 1.0, True, None])
+def test_users_of_a_configuration_that_are_none(oci: Oci, uid: object) -> None:
+    """11: in the configuration too."""
+    document = hostile(oci, oci.rootfs, "id")
+    document["process"]["user"] = {"uid": uid, "gid": 0}
+    assert "process.user.uid" in oci.refuses(document)
+
+
+# 12, 13: CVE-2022-0492, CVE-2023-25809
+
+
+def cgroups_are_written(oci: Oci, *options: str, capability: str = "CAP_KILL") -> set[str]:
+    """Return what a container's root could do to cgroups."""
+    script = """
+        cd /sys/fs/cgroup
+        for file in $(find . -name cgroup.procs -o -name tasks -o -name 'release_agent' -o -name '*_on_release'); do
+            (echo 0 > $file) 2>/dev/null && echo wrote
+        done
+        for place in $(find . -type d); do (mkdir $place/new) 2>/dev/null && rmdir $place/new && echo made; done
+        mount -o remount,rw /sys/fs/cgroup 2>/dev/null && echo remounted
+        mkdir /tmp/new
+        mount -t cgroup -o memory none /tmp/new 2>/dev/null && echo mounted
+        mount -t cgroup2 none /tmp/new 2>/dev/null && echo mounted
+        echo done
+    """
+    document = hostile(oci, oci.rootfs, "sh", "-c", script)
+    for names in document["process"]["capabilities"].values():
+        names += [capability] * (capability not in names)
+    document["linux"]["namespaces"].append({"type": "cgroup"})
+    document["mounts"].append(
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [*options, "nosuid"]}
+    )
+    found = set(attempt(oci, document).stdout.split())
+    assert "done" in found
+    return found - {"done"}
+
+
+def test_cgroups(oci: Oci) -> None:
+    """12, 13: read-only is read-only, and only CAP_SYS_ADMIN could mount them anew."""
+    assert cgroups_are_written(oci, "ro") == set()
+    # controls
+    assert cgroups_are_written(oci, "rw") == {"wrote", "made"}
+    assert "mounted" in cgroups_are_written(oci, "ro", capability="CAP_SYS_ADMIN")
+
+
+# 14: CVE-2020-15257
+
+
+def test_abstract_sockets(oci: Oci) -> None:
+    """14: all of the runtime's sockets have a place in a directory, where the host's network does not lead."""
+    oci.ok("create", "-b", oci.bundle(oci.config("true"), "waiting"), "waiting")
+    document = hostile(oci, oci.rootfs, "cat", "/proc/net/unix")
+    document["linux"]["namespaces"] = [one for one in document["linux"]["namespaces"] if one["type"] != "network"]
+    with socket.socket(socket.AF_UNIX) as control:
+        control.bind(f"\0pycontain-oci-control-{os.getpid()}")
+        places = [line.split()[7] for line in attempt(oci, document).stdout.splitlines()[1:] if len(line.split()) > 7]
+    assert f"{oci.root}/waiting/start.sock" in places
+    abstract = {place for place in places if place.startswith("@") and "pycontain-oci" in place}
+    assert abstract == {f"@pycontain-oci-control-{os.getpid()}"}
+    assert stat.S_IMODE((oci.root / "waiting").stat().st_mode) == 0o700
+
+
+# 19: TIOCSTI
+
+
+@requires("program:gcc")
+@pytest.mark.parametrize("inside", [True, False], ids=["container", "control"])
+def test_keys_are_not_typed_for_the_caller(oci: Oci, inside: bool) -> None:
+    """19: a program whose standard input is the caller's terminal cannot write into its input."""
+    if Path("/proc/sys/dev/tty/legacy_tiocsti").read_text().strip() != "1":
+        pytest.skip("this kernel has no TIOCSTI")
+    root = own_root(oci)
+    programs.build(HOSTILE / "push.c", root / "push")
+    argv = oci.argv("run", "-b", oci.bundle(hostile(oci, root, "/push")), "c") if inside else [str(root / "push")]
+    with Terminal(argv) as terminal:
+        said = terminal.until("end")
+        assert terminal.exit_code() == 0
+    assert said.count("refused") == (3 if inside else 0), said
