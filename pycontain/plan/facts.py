@@ -66,6 +66,7 @@ class HostFacts(Record):
     name "" is the one of pure v2. ``volumes`` is the directory of all volumes, "" where there are none.
     ``capabilities`` is the mask of those that the container's processes can have at all.
     ``idmap_mounts`` tells that the owners of a mount that says ``idmap`` are shifted even where the root's are not.
+    ``mount_order`` tells that the container's list of mounts is to have new file systems in the spec's order.
     """
 
     kernel: tuple[int, int]
@@ -78,3 +79,4 @@ class HostFacts(Record):
     capabilities: int = -1
     volumes: str = ""
     idmap_mounts: bool = False
+    mount_order: bool = False
