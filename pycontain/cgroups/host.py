@@ -16,7 +16,7 @@ DELEGATE_HINT = "systemd-run --user --scope -p Delegate=yes pycontain …"
 
 def probe_host() -> CgroupLayout:
     """Return what is mounted here, whether or not we may use it."""
-    return probe(_read("/proc/self/mountinfo"), _read("/proc/self/cgroup"))
+    return probe(read("/proc/self/mountinfo"), read("/proc/self/cgroup"))
 
 
 def usable(layout: CgroupLayout) -> CgroupLayout:
@@ -60,6 +60,7 @@ def _writable(directory: str, files: tuple[str, ...]) -> bool:
     )
 
 
-def _read(path: str) -> str:
+def read(path: str) -> str:
+    """Return the text of a file of the kernel's."""
     with open(path, "rb", 0) as file:
         return file.read().decode(errors="surrogateescape")

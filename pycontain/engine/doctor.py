@@ -1,6 +1,6 @@
 """What this host can and cannot do for containers, and the command that mends each gap.
 
-Facts are read or tried (:mod:`pycontain.engine.trials`); nothing is changed but a directory that is made and removed
+Facts are read or tried (:mod:`pycontain.runtime.trials`); nothing is changed but a directory that is made and removed
 again for the overlay's trial.
 """
 
@@ -12,13 +12,14 @@ import sys
 
 from pycontain import modulepack
 from pycontain.cgroups.host import probe_host, usable
-from pycontain.engine import trials
+from pycontain.cgroups.offers import lacking, offered
 from pycontain.engine.filesystems import cannot_shift, is_overlay
 from pycontain.engine.netfiles import read_host_file
 from pycontain.errors import UsageError
 from pycontain.kernel import _sys
 from pycontain.kernel import constants as kernel
 from pycontain.record import Record
+from pycontain.runtime import trials
 from pycontain.runtime.probe import kernel_version, selinux_enabled
 
 TYPE_CHECKING = False
@@ -178,19 +179,9 @@ class Examination:
 
     def _controllers(self, layout: CgroupLayout) -> Iterator[Finding]:
         """Yield one line for the controllers that work, and one for each that does not."""
-        unified = (
-            _words(layout.unified.directory(layout.unified.base or "/"), "cgroup.controllers") if layout.unified else ()
-        )
-        found = []
-        missing: list[tuple[str, str]] = []
-        for name in _LIMITS:
-            old = "blkio" if name == "io" else name
-            if name in unified:
-                found.append(f"{name} (v2)")
-            elif old in layout.v1:
-                found.append(f"{old} (v1, {layout.v1[old].mountpoint})")
-            else:
-                missing.append((name, layout.unusable.get(old) or layout.unusable.get("unified") or "not offered here"))
+        where = offered(layout)
+        found = [f"{name} ({where[name]})" for name in _LIMITS if name in where]
+        missing = [(name, lacking(layout, name)) for name in _LIMITS if name not in where]
         if found:
             yield Finding("cgroup limits", OK, ", ".join(found))
         if missing:

@@ -109,6 +109,7 @@ def explain(settings: Settings, options: RunOptions) -> int:
     from pycontain import lean_json
     from pycontain.engine import assembly, generate, names
     from pycontain.plan.explain import document, text
+    from pycontain.runtime.abilities import Abilities
 
     container_id = names.new_id()
     prepared = generate.prepare(settings, options, container_id, options.name or names.random_name(0))
@@ -116,11 +117,12 @@ def explain(settings: Settings, options: RunOptions) -> int:
     notes = [line for line in (*prepared.notes, note) if line]
     for line in notes:
         of(settings).warning(line)
+    lack = Abilities((settings.state, settings.data)).lack
     if options.explain_format == "json":
         found = {"id": prepared.id, "name": prepared.name, "root": prepared.root.asdict(), "notes": notes}
-        data = (lean_json.dumps({**found, **document(plan)}, indent=4, surrogates=True) + "\n").encode()
+        data = (lean_json.dumps({**found, **document(plan, lack)}, indent=4, surrogates=True) + "\n").encode()
     else:
-        data = text(plan).encode("utf-8", "surrogateescape")
+        data = text(plan, lack).encode("utf-8", "surrogateescape")
     while data:
         data = data[os.write(1, data) :]
     return 0

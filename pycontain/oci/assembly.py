@@ -204,6 +204,7 @@ def _facts(spec: Spec, cgroup: Cgroup) -> HostFacts:
         cgroup_trees=cgroup_trees(cgroup.paths, namespaced=spec.linux.namespace("cgroup") is not None),
         idmap_mounts=True,
         selinux=probe.selinux_enabled(),
+        mount_order=True,
     )
 
 

@@ -54,7 +54,8 @@ def run_before(spec_hooks: Hooks, state: HookState, pid: int, view: HostView) ->
     Raises:
         HookError: of the first that fails.
     """
-    document = state.document("creating", pid)
+    # runtime.md#lifecycle: the hooks are steps 3 to 5, and "creating" is step 2
+    document = state.document("created", pid)
     outside = hooks.Surroundings(view.enter(state.bundle))
     hooks.run_all(spec_hooks.prestart, document, "hooks.prestart", outside)
     hooks.run_all(spec_hooks.create_runtime, document, "hooks.createRuntime", outside)

@@ -2,53 +2,80 @@
 
 from __future__ import annotations
 
-from pycontain.plan import capabilities
+from pycontain.plan import capabilities, needs
 from pycontain.plan.namespaces import CLONE_FLAGS
 from pycontain.plan.process import RLIMITS
 from pycontain.plan.scheduling import POLICIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+    from pycontain.plan.needs import Need
     from pycontain.plan.plan import Plan
     from pycontain.plan.process import ProcessPlan
     from pycontain.plan.scheduling import Scheduling
 
+    Row = tuple[str, str, str, str, dict[str, Any], tuple[Need, ...]]
+
 _STAGES = {"host": "on the host", "init": "inside", "process": "the process"}
 
 
-def steps(plan: Plan) -> list[dict[str, Any]]:
+def nothing_lacks(_need: Need) -> str:
+    """Return "": whoever only wants the plan asks no host."""
+    return ""
+
+
+def steps(plan: Plan, lack: Callable[[Need], str] = nothing_lacks) -> list[dict[str, Any]]:
     """Return the steps in the order in which they are done.
 
-    Each is ``{"stage", "op", "what", "spec_path", "arguments"}``; the arguments are the operation's own, with flags as
-    the numbers that the kernel takes.
+    Each is ``{"stage", "op", "what", "spec_path", "arguments", "needs", "possible"}``; the arguments are the
+    operation's own, with flags as the numbers that the kernel takes. ``needs`` are ``{"kind", "name", "lack"}``;
+    ``lack`` says why this host does not have it, "" where it has.
     """
-    rows: list[tuple[str, str, str, str, dict[str, Any]]] = []
+    found = []
+    for stage, op, what, path, arguments, wanted in _rows(plan):
+        needed = [{"kind": need.kind, "name": need.name, "lack": lack(need)} for need in wanted]
+        row = {"stage": stage, "op": op, "what": what, "spec_path": path, "arguments": arguments, "needs": needed}
+        found.append({**row, "possible": not any(need["lack"] for need in needed)})
+    return found
+
+
+def _rows(plan: Plan) -> list[Row]:
+    rows: list[Row] = []
     new = _new_namespaces(plan)
-    rows.append(("host", "Clone", "new namespaces: " + ", ".join(new), "linux.namespaces", {"namespaces": new}))
+    what = "new namespaces: " + ", ".join(new)
+    rows.append(("host", "Clone", what, "linux.namespaces", {"namespaces": new}, needs.of_namespaces(new)))
     for kind, path in plan.namespaces.join:
-        what = f"{kind} namespace {path}"
-        rows.append(("host", "Join", what, "linux.namespaces", {"namespace": kind, "path": path}))
+        words = {"namespace": kind, "path": path}
+        rows.append(
+            ("host", "Join", f"{kind} namespace {path}", "linux.namespaces", words, (needs.Need(needs.FILE, path),))
+        )
     for mapping in plan.userns.uid_map:
         last = mapping.container_id + mapping.size - 1
         what = f"ids {mapping.container_id} to {last} are the host's from {mapping.host_id} on ({plan.userns.kind})"
-        rows.append(("host", "MapIds", what, "linux.uidMappings", mapping.asdict()))
+        rows.append(("host", "MapIds", what, "linux.uidMappings", mapping.asdict(), needs.of_maps(plan)))
     if plan.cgroup:
-        rows.append(("host", "Cgroup", f"cgroup {plan.cgroup}", "linux.cgroupsPath", {"path": plan.cgroup}))
+        words = {"path": plan.cgroup}
+        rows.append(
+            ("host", "Cgroup", f"cgroup {plan.cgroup}", "linux.cgroupsPath", words, (needs.Need(needs.CGROUP, ""),))
+        )
     if plan.resources is not None:
         for what, path, value in _limits(plan.resources.asdict(), "linux.resources"):
-            rows.append(("host", "Limit", what, path, {"value": value}))
+            rows.append(("host", "Limit", what, path, {"value": value}, needs.of_limit(path)))
     where = "init" if plan.host_inside else "host"
     for stage, op in (*((where, op) for op in plan.host), *(("init", op) for op in plan.init)):
         arguments = op.asdict()
         del arguments["spec_path"]
-        rows.append((stage, type(op).__name__, op.describe(), op.spec_path, arguments))
-    rows += [("process", "Process", what, path, arguments) for what, path, arguments in _process(plan.process)]
-    return [dict(zip(("stage", "op", "what", "spec_path", "arguments"), row, strict=True)) for row in rows]
+        rows.append((stage, type(op).__name__, op.describe(), op.spec_path, arguments, needs.of_op(op)))
+    for what, path, arguments in _process(plan.process):
+        wanted = needs.of_process(path, plan.process, arguments)
+        rows.append(("process", "Process", what, path, arguments, wanted))
+    return rows
 
 
-def document(plan: Plan) -> dict[str, Any]:
+def document(plan: Plan, lack: Callable[[Need], str] = nothing_lacks) -> dict[str, Any]:
     """Return the whole plan as one document, ready for JSON: what the container will have, and the steps to it."""
     spaces, users = plan.namespaces, plan.userns
     joined = dict(spaces.join)
@@ -67,7 +94,7 @@ def document(plan: Plan) -> dict[str, Any]:
         },
         "cgroup": plan.cgroup,
         "limits": _given(plan.resources.asdict()) if plan.resources is not None else {},
-        "steps": steps(plan),
+        "steps": steps(plan, lack),
     }
 
 
@@ -81,16 +108,24 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value not in (None, "", [], {}, False)}
 
 
-def text(plan: Plan) -> str:
-    """Return the steps as lines, grouped by stage, each with the config's path behind it."""
+def text(plan: Plan, lack: Callable[[Need], str] = nothing_lacks) -> str:
+    """Return the steps as lines, grouped by stage, each with the config's path behind it and then what it needs.
+
+    A line below says what this host lacks for it.
+    """
     lines: list[str] = []
     stage = ""
-    for number, step in enumerate(steps(plan), 1):
+    for number, step in enumerate(steps(plan, lack), 1):
         if step["stage"] != stage:
             stage = step["stage"]
             lines.append(f"{_STAGES[stage]}:")
         asked = f"   [{step['spec_path']}]" if step["spec_path"] else ""
-        lines.append(f"{number:4}  {step['what']}{asked}")
+        wanted = [needs.Need(need["kind"], need["name"]) for need in step["needs"]]
+        needed = f"   needs {', '.join(map(str, wanted))}" if wanted else ""
+        lines.append(f"{number:4}  {step['what']}{asked}{needed}")
+        for need, found in zip(wanted, step["needs"], strict=True):
+            if found["lack"]:
+                lines.append(f"      not on this host: {need}: {found['lack']}")
     return "\n".join(lines) + "\n"
 
 
@@ -118,6 +153,9 @@ def _process(process: ProcessPlan) -> list[tuple[str, str, dict[str, Any]]]:
     for number, soft, hard in process.rlimits:
         limit = {"name": names[number], "soft": soft, "hard": hard}
         rows.append((f"{names[number]} {soft}:{hard}", "process.rlimits", limit))
+    if process.oom_score_adj is not None:
+        number = process.oom_score_adj
+        rows.append((f"OOM score {number:+}", "process.oomScoreAdj", {"adjustment": number}))
     if process.no_new_privileges:
         rows.append(("no new privileges", "process.noNewPrivileges", {}))
     for label, key, value in (

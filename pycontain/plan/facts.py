@@ -70,6 +70,7 @@ class HostFacts(Record):
     the directory of all volumes, "" where there are none. ``capabilities`` is the mask of those that the container's
     processes can have at all. ``idmap_mounts`` tells that the owners of a mount that says ``idmap`` are shifted even
     where the root's are not. ``selinux``: mounts can be given labels.
+    ``mount_order`` tells that the container's list of mounts is to have new file systems in the spec's order.
     """
 
     kernel: tuple[int, int]
@@ -83,3 +84,4 @@ class HostFacts(Record):
     volumes: str = ""
     idmap_mounts: bool = False
     selinux: bool = False
+    mount_order: bool = False

@@ -6,7 +6,14 @@ from pycontain.errors import SpecError
 from pycontain.plan.devices import DEFAULT_DEVICES, DEFAULT_LINKS, compile_nodes, listed
 from pycontain.plan.facts import UNIFIED
 from pycontain.plan.ops import Attach, DevTree, NewFilesystem, OpenTree, ReadonlyMount, Remount
-from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_I_VERSION, MS_PRIVATE, MS_REMOUNT, parse_options
+from pycontain.spec.mount_options import (
+    MOUNT_ATTR_RDONLY,
+    MS_I_VERSION,
+    MS_PRIVATE,
+    MS_REMOUNT,
+    MS_UNBINDABLE,
+    parse_options,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +62,8 @@ def compile_mounts(spec: Spec, facts: HostFacts) -> tuple[list[Op], list[Op]]:
             # mount points of later mounts are to be made in it
             holds = any(other.destination.startswith(below) for other in spec.mounts[index + 1 :])
             (last if holds else init).append(ReadonlyMount(path, mount.destination))
+    if facts.mount_order:
+        host, init = _in_order(host, init)
     nodes = compile_nodes(spec, facts)
     return [*host, *nodes[0]], [*init, *nodes[1], *last]
 
@@ -68,6 +77,18 @@ def labelled(options: tuple[tuple[str, str], ...], label: str | None) -> tuple[t
     if not label or any(key in _LABELS for key, _ in found):
         return found
     return (*found, ("context", label))
+
+
+def _in_order(host: list[Op], init: list[Op]) -> tuple[list[Op], list[Op]]:
+    """Let what the host stage makes be renewed when it is attached; what nobody may copy becomes so afterwards."""
+    late = {op.name: op.propagation for op in host if isinstance(op, OpenTree) and op.propagation & MS_UNBINDABLE}
+    host = [op.replace(propagation=0) if isinstance(op, OpenTree) and op.name in late else op for op in host]
+    attached: list[Op] = []
+    for op in init:
+        if isinstance(op, Attach) and op.fresh is None:
+            op = op.replace(renew=True, propagation=late.get(op.name, op.propagation))
+        attached.append(op)
+    return host, attached
 
 
 def _attributes(flags: MountFlags) -> int:

@@ -255,7 +255,8 @@ class Attach(Op):
     """Attach the tree ``name`` at ``target`` below the new root, making the mount point where it is missing.
 
     ``inherit`` gives the root of a new file system the mode of the directory that it covers, ``copy_up`` all that is in
-    it. ``propagation`` is an MS_* value with MS_REC where recursive, or 0.
+    it. ``propagation`` is an MS_* value with MS_REC where recursive, or 0. ``renew`` attaches a copy that is
+    made now: the kernel lists mounts by when they were made (since Linux 6.8).
     """
 
     name: str
@@ -264,6 +265,7 @@ class Attach(Op):
     inherit: bool = False
     copy_up: bool = False
     propagation: int = 0
+    renew: bool = False
 
     def describe(self) -> str:
         what = self.fresh.describe() if self.fresh is not None else self.name

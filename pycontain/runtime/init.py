@@ -207,6 +207,8 @@ def _run(plan: Plan, channel: Channel, stdio: Stdio, join_fds: tuple[int, ...], 
     for op in early:
         _apply(inside, APPLIERS[type(op)], op)
     for op in plan.init:
+        if isinstance(op, Attach) and op.renew:
+            break  # what comes behind is to be made later
         if isinstance(op, Attach) and op.fresh is not None:
             _apply(inside, make_fresh, op)
     _receive_trees(plan, channel, inside, staging)

@@ -72,6 +72,8 @@ if TYPE_CHECKING:
 
 _CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
 _MOVE = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+# What every old root has. Not "/": a mount there would be dropped in place of the old root.
+_OLD_DIRECTORY, _OLD_FILE = "/proc/fs", "/proc/version"
 
 
 class Inside:
@@ -171,6 +173,8 @@ def make_fresh(inside: Inside, op: Attach) -> None:
 def _attach(inside: Inside, op: Attach) -> None:
     fresh = op.fresh
     if fresh is not None:
+        if not inside.fresh:
+            make_fresh(inside, op)
         tree = inside.fresh.pop(0)
         directory = True
     else:
@@ -200,11 +204,27 @@ def _attach(inside: Inside, op: Attach) -> None:
     mountpoints.check(inside.root, target, op.target, tree, op.spec_path)
     if found and (op.copy_up or op.inherit):
         mountpoints.take_over(target, tree, content=op.copy_up)
+    if op.renew:
+        tree = _renewed(tree, directory=directory)
     inside.move(tree, target)
     if op.propagation:
         set_propagation(tree, op.propagation)
     os.close(target)
     os.close(tree)
+
+
+def _renewed(tree: int, *, directory: bool) -> int:
+    """Return a copy of a mount from the host stage, made now, or the mount itself where none can be made.
+
+    A mount of another mount namespace cannot be copied: it is attached to the old root first, and goes with that.
+    """
+    try:
+        _sys.move_mount(tree, "", AT_FDCWD, _OLD_DIRECTORY if directory else _OLD_FILE, MOVE_MOUNT_F_EMPTY_PATH)
+        copy = _sys.open_tree(tree, "", _CLONE | AT_EMPTY_PATH | AT_RECURSIVE)
+    except OSError:
+        return tree
+    os.close(tree)
+    return copy
 
 
 @_applies(MakeNodes)
@@ -358,7 +378,7 @@ def _await_hooks(inside: Inside, _op: AwaitHooks) -> None:
 @_applies(RunHooks)
 def _run_hooks(inside: Inside, op: RunHooks) -> None:
     assert inside.plan.hook_state is not None, "compile_plan has seen to it"
-    state = inside.plan.hook_state.document("creating", os.getpid())
+    state = inside.plan.hook_state.document("created", os.getpid())
     hooks.run_all(op.hooks, state, op.spec_path)
 
 

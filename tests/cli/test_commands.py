@@ -200,7 +200,10 @@ def test_explain_as_json(pycontain: Cli, busybox: Path, words: list[str]) -> Non
     text = pycontain.ok(*words, *options, str(busybox), "echo", "ä\udcff")
     assert [step["what"].split("/containers/")[0] for step in found["steps"]]
     assert len(found["steps"]) == sum(line.startswith(" ") for line in text.splitlines())
-    assert all(step.keys() == {"stage", "op", "what", "spec_path", "arguments"} for step in found["steps"])
+    keys = {"stage", "op", "what", "spec_path", "arguments", "needs", "possible"}
+    assert all(step.keys() == keys for step in found["steps"])
+    lacking = [need for step in found["steps"] for need in step["needs"] if need["lack"]]
+    assert [need for need in lacking if need["kind"] != "cgroup controller"] == []
     assert found["name"] == "planned"
     assert found["limits"]["pids"] == {"limit": 9}
     assert "uts" in found["namespaces"]["host"]

@@ -261,6 +261,28 @@ def test_explain(oci: Oci) -> None:
     assert "mounts[0]" in oci.ok("explain", "-b", bundle)
     steps = json.loads(oci.ok("explain", "--format", "json", "-b", bundle))
     assert any(step["spec_path"] == "mounts[1]" for step in steps)
+    assert all(step["possible"] for step in steps)
+    (proc,) = [step for step in steps if step["spec_path"] == "mounts[0]"]
+    assert proc["needs"] == [{"kind": "file system", "name": "proc", "lack": ""}]
+    assert oci.left() == []
+
+
+def test_explain_tells_what_this_host_cannot_do(oci: Oci) -> None:
+    """Every step is shown, what is lacking below it; the command ends with an error that names the steps."""
+    document = oci.config("true")
+    document["mounts"].append({"destination": "/x", "type": "nonesuch", "source": "none"})
+    document["hooks"] = {"createContainer": [{"path": "/nonesuch/hook"}]}
+    document["linux"]["resources"] = {"network": {"classID": 1}, "unified": {"nonesuch.max": "1"}}
+    done = oci.run("explain", "-b", oci.bundle(document))
+    assert done.returncode == 1
+    assert "not on this host: file system nonesuch: the kernel does not have it" in done.stdout
+    assert "not on this host: /nonesuch/hook: no such file or directory" in done.stdout
+    assert "not on this host: cgroup controller nonesuch: " in done.stdout
+    assert "execute true" in done.stdout
+    document["linux"]["resources"] = {}
+    said = oci.fails("explain", "-b", oci.bundle(document))
+    assert "this host cannot do 2 of " in said
+    assert "mount at /x" in said
     assert oci.left() == []
 
 

@@ -60,7 +60,7 @@ def test_order_and_state(oci: Oci) -> None:
     oci.wait("c", "stopped")
     oci.ok("delete", "c")
     assert (shared / "order").read_text().split()[11:] == ["poststop0", "poststop1"]
-    statuses = ("creating", "creating", "creating", "created", "running", "stopped")
+    statuses = ("created", "created", "created", "created", "running", "stopped")
     for kind, status in zip(KINDS, statuses, strict=True):
         state = json.loads((shared / f"{kind}1").read_text())
         assert (state["id"], state["status"]) == ("c", status)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.mounts import SHOW, Seen, bind, in_userns, seen, tmpfs, with_mounts
+from harness.mounts import SHOW, Seen, bind, in_userns, lines, seen, tmpfs, with_mounts
 from harness.oci import Oci
 from harness.probe import requires
 
@@ -116,7 +116,9 @@ def test_data(oci: Oci) -> None:
     found = seen(oci.runs(with_mounts(oci, SHOW, tmpfs("size=64k,nr_inodes=7", "mode=0710", "uid=3"))), "/mnt")
     assert {"size=64k", "nr_inodes=7", "mode=710", "uid=3"} <= found.options
     assert "nonsense" in oci.refuses(with_mounts(oci, SHOW, tmpfs("nonsense=1")))
-    assert "means nothing for a bind mount" in oci.refuses(with_mounts(oci, SHOW, bind("/etc", "size=1k")))
+    warned = oci.run("run", "-b", oci.bundle(with_mounts(oci, "true", bind("/etc", "size=1k")), "words"), "words")
+    assert warned.returncode == 0, warned
+    assert "has no effect on a bind mount" in warned.stderr
 
 
 def test_what_the_flags_do(oci: Oci, shared: Path) -> None:
@@ -322,3 +324,21 @@ def test_mode_of_a_tmpfs(oci: Oci, shared: Path) -> None:
         tmpfs("mode=0700", destination="/tmp/given"),
     )
     assert oci.runs(document).split() == ["2750", "1777", "1777", "700"]
+
+
+@requires("kernel:6.8")  # before, the kernel lists mounts as they were attached
+@pytest.mark.parametrize("users", [False, True], ids=["host users", "user namespace"])
+def test_the_kernel_lists_mounts_in_order(oci: Oci, users: bool) -> None:
+    """M1: whoever reads mountinfo finds mounts as listed, whichever stage has made them, and none of ours besides."""
+    others = [
+        tmpfs(destination="/first"),
+        bind("/etc/hostname", destination="/second"),
+        tmpfs(destination="/third"),
+        bind("/etc", "unbindable", destination="/fourth"),
+        bind("/etc", "rslave", destination="/fifth", kind="rbind"),
+    ]
+    document = with_mounts(oci, SHOW, *others)
+    if users:
+        document = in_userns(document)
+    found = [Seen(line).place for line in lines(oci.runs(document))]
+    assert found == ["/", *(mount["destination"] for mount in document["mounts"])]

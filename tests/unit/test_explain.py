@@ -9,12 +9,13 @@ import pytest
 from unit.golden_plans import AUTO, NO_USERNS, SINGLE, Host, plan_of
 
 from pycontain import lean_json
-from pycontain.plan import explain, ops
+from pycontain.plan import explain, needs, ops
+from pycontain.plan.needs import Need
 from pycontain.plan.ops import OpenTree
 from pycontain.plan.plan import Plan
 from pycontain.spec.mount_options import parse_options
 
-KEYS = ("stage", "op", "what", "spec_path", "arguments")
+KEYS = ("stage", "op", "what", "spec_path", "arguments", "needs", "possible")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,8 @@ def test_text_has_one_numbered_line_for_each_step(plan: Plan) -> None:
     assert [line for line in lines if not line.startswith(" ")] == ["on the host:", "inside:", "the process:"]
     for row, line in zip(rows, numbered, strict=True):
         assert row["what"] in line
-        assert not row["spec_path"] or line.endswith(f"[{row['spec_path']}]")
+        assert not row["spec_path"] or line.partition("   needs ")[0].endswith(f"[{row['spec_path']}]")
+        assert ("   needs " in line) == bool(row["needs"])
 
 
 def test_the_document_is_json_and_says_what_the_text_says(plan: Plan) -> None:
@@ -141,3 +143,62 @@ def test_identity_and_ranges_are_told_apart() -> None:
     assert "ids 0 to 0 are the host's from 1000 on (single)" in explain.text(
         plan_of("/srv/busybox true", Host(userns=SINGLE, privileged=False))
     )
+
+
+def test_every_operation_has_its_needs_told(plan: Plan) -> None:
+    """A new kind of operation has to say what it needs."""
+    kinds = [kind for kind in vars(ops).values() if isinstance(kind, type) and issubclass(kind, ops.Op)]
+    assert len(kinds) > 20
+    for kind in kinds:
+        assert kind is ops.Op or kind in needs._OPS, kind
+
+
+def test_steps_say_what_they_need(plan: Plan) -> None:
+    found = {
+        (row["op"], row["what"]): [Need(n["kind"], n["name"]) for n in row["needs"]] for row in explain.steps(plan)
+    }
+    by_op = {op: wanted for (op, _), wanted in found.items()}
+    assert by_op["Overlay"] == [Need(needs.FILESYSTEM, "overlay")]
+    assert by_op["DevTree"] == [Need(needs.CAPABILITY, "CAP_MKNOD")]
+    assert by_op["Sysctl"] == [Need(needs.FILE, "/proc/sys/net/ipv4/ip_forward")]
+    assert by_op["Console"] == [Need(needs.FILESYSTEM, "devpts")]
+    assert found["Limit", "memory.limit = 67108864"] == [Need(needs.CONTROLLER, "memory")]
+    assert found["Process", "RLIMIT_NOFILE 64:-1"] == [Need(needs.LIMIT, "RLIMIT_NOFILE -1")]
+    assert Need(needs.NAMESPACE, "time") in by_op["Clone"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("linux.resources.memory.limit", "memory"),
+        ("linux.resources.cpu.quota", "cpu"),
+        ("linux.resources.cpu.mems", "cpuset"),
+        ("linux.resources.block_io.weight", "io"),
+        ("linux.resources.hugepage_limits", "hugetlb"),
+        ("linux.resources.network.class_id", "net_cls"),
+        ("linux.resources.network.priorities", "net_prio"),
+        ("linux.resources.unified.pids.max", "pids"),
+        ("linux.resources.rdma.mlx5", "rdma"),
+    ],
+)
+def test_limits_need_their_controllers(path: str, name: str) -> None:
+    assert needs.of_limit(path) == (Need(needs.CONTROLLER, name),)
+
+
+def test_what_a_host_lacks_stands_below_the_step(plan: Plan) -> None:
+    def lack(need: Need) -> str:
+        return "not in this kernel" if need.name == "overlay" else ""
+
+    lines = explain.text(plan, lack).splitlines()
+    (at,) = [number for number, line in enumerate(lines) if "not on this host" in line]
+    assert lines[at].strip() == "not on this host: file system overlay: not in this kernel"
+    assert "needs file system overlay" in lines[at - 1]
+    steps = explain.document(plan, lack)["steps"]
+    assert [step["op"] for step in steps if not step["possible"]] == ["Overlay"]
+    assert all(step["possible"] for step in explain.steps(plan))
+
+
+def test_without_privilege_a_range_of_ids_needs_programs() -> None:
+    plan = plan_of("/srv/busybox true", Host(userns=AUTO, privileged=False, cgroup_trees=()))
+    (row, *_) = [row for row in explain.steps(plan) if row["op"] == "MapIds"]
+    assert [need["name"] for need in row["needs"]] == ["newuidmap", "newgidmap"]

@@ -90,9 +90,9 @@ def _mounts(spec: Spec, path: str, warnings: list[str]) -> None:
             warnings.append(f"{at}.destination: {quoted(mount.destination)} is relative, which is deprecated")
         if flags.bind:
             require(mount.source is not None, f"{at}.source", "is required for a bind mount")
-            if flags.data:
-                where = f"{at}.options[{mount.options.index(flags.data[0])}]"
-                raise SpecError(where, f"{quoted(flags.data[0])} means nothing for a bind mount")
+            # as the kernel, which ignores what is meant for the file system: mount(2), MS_BIND
+            ignored = [(f"{at}.options[{mount.options.index(word)}]", quoted(word)) for word in flags.data]
+            warnings += [f"{where}: {word} has no effect on a bind mount" for where, word in ignored]
         elif not flags.set & MS_REMOUNT:
             rule = "is required unless options have bind or rbind"
             require(mount.type is not None, f"{at}.type", rule)
