@@ -112,7 +112,7 @@ RUN = [
     (["--device-cgroup-rule", "c 99999:1 r", "ROOT", "true"], "--device-cgroup-rule: "),
     (["--device-cgroup-rule", "a 1:1 rwm", "ROOT", "true"], "--device-cgroup-rule: "),
     (["-v", "/tmp:/bin/busybox", "ROOT", "true"], "--volume: /bin/busybox is not a directory"),
-    (["-v", "/etc/passwd:/bin", "ROOT", "true"], "--volume: /bin is a directory"),
+    (["-v", "ROOT/etc/passwd:/bin", "ROOT", "true"], "--volume: /bin is a directory"),
     (["-v", "/tmp:/sys/x", "ROOT", "true"], "--volume: the mount point /sys/x"),
     (["-v", "/tmp:/" + "x" * 5000, "ROOT", "true"], "--volume: the mount point /x"),
     (["--mount", "type=bind,src=/tmp,dst=/proc/x", "ROOT", "true"], "--mount: the mount point /proc/x"),
@@ -185,7 +185,7 @@ def complaint(cli: Cli, *words: str) -> str:
 
 @pytest.mark.parametrize(("words", "named"), RUN, ids=[" ".join(words)[:60] or "nothing" for words, _ in RUN])
 def test_run(pycontain: Cli, busybox: Path, words: list[str], named: str) -> None:
-    line = complaint(pycontain, "run", "--rm", *(str(busybox) if word == "ROOT" else word for word in words))
+    line = complaint(pycontain, "run", "--rm", *(word.replace("ROOT", str(busybox)) for word in words))
     assert named in line
     assert line.startswith("pycontain: run: ")
 

@@ -51,12 +51,24 @@ signal.pause()
 """
 
 
+def _cgroups_begin_here() -> bool:
+    """Return whether the cgroup file systems show this process's own cgroup only, as in a container.
+
+    Where /proc/self/cgroup tells another path all the same, engines would look for a cgroup that they cannot see.
+    """
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        rows = [line.split(" - ") for line in file if " - cgroup" in line]
+    return bool(rows) and all(row[0].split()[3] != "/" for row in rows)
+
+
 class Room:
     """The namespaces; ``path`` is where the host sees their /run/engines."""
 
     def __init__(self) -> None:
         argv = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
-        argv += ["--mount-proc", "--propagation", "private", "sh", "-c", _OPEN, sys.executable]
+        argv += ["--mount-proc", "--propagation", "private"]
+        argv += ["--cgroup"] if _cgroups_begin_here() else []
+        argv += ["sh", "-c", _OPEN, sys.executable]
         self.opener = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
         assert self.opener.stdout is not None
         assert self.opener.stdout.readline() == b"ready\n"
