@@ -63,9 +63,13 @@ class Ground:
         for path in reversed(self._mounted):
             _unmount(path)
         self._mounted.clear()
+        os.chmod(self._directory, 0o700)
 
     def _prepare(self) -> None:
         users = open_userns(self._plan.userns) if self._plan.userns.uid_map else -1
+        if users >= 0:
+            # CRIU binds what lies in it as the container's root, who is nobody here
+            os.chmod(self._directory, 0o711)
         trees = Trees(self._plan.userns, self._directory, users)
         try:
             made = [op for op in self._plan.host if isinstance(op, OpenTree) and op.name == "root"]
