@@ -13,6 +13,7 @@ packages="
   user-mode-linux        guest uml
   qemu-system-x86        guest qemu
   crun runc bubblewrap   peers
+  criu iptables          checkpoints, in guest qemu
   podman catatonit conmon    engines that drive pycontain-oci
   containerd docker.io        and their dependencies: tini, iptables
   curl                   speaks to containerd as a kubelet does

@@ -16,6 +16,7 @@ from pycontain.spec.mount_options import KNOWN_OPTIONS
 from pycontain.spec.process import CAPABILITIES
 from pycontain.spec.state import OCI_VERSION_MAX, OCI_VERSION_MIN
 
+CRIU_CONFIGURATION = "org.criu.config"
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
 
@@ -51,6 +52,10 @@ def document() -> dict[str, Any]:
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": True},
         },
-        "annotations": {"org.pycontain.version": pycontain.__version__},
-        "potentiallyUnsafeConfigAnnotations": [unitproperties.PREFIX],
+        "annotations": {
+            "org.pycontain.version": pycontain.__version__,
+            # engines ask for it by runc's name
+            "org.opencontainers.runc.checkpoint.enabled": "true",
+        },
+        "potentiallyUnsafeConfigAnnotations": [unitproperties.PREFIX, CRIU_CONFIGURATION],
     }

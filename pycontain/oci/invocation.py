@@ -24,6 +24,7 @@ class Invocation:
         self.log = log
         self.store = Store(os.path.abspath(told.text("root") or _default_root()))
         self.systemd = told.flag("systemd-cgroup")
+        self.criu = told.text("criu") or "criu"
         rootless = told.text("rootless", "auto")
         if rootless not in ROOTLESS:
             raise UsageError(f"--rootless: {rootless!r} is none of {', '.join(ROOTLESS)}")

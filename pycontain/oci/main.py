@@ -75,6 +75,8 @@ _VERBS: dict[str, tuple[str, str]] = {
     "resume": ("freezing", "resume"),
     "update": ("updating", "update"),
     "events": ("events", "events"),
+    "checkpoint": ("checkpoint", "checkpoint"),
+    "restore": ("restore", "restore"),
     "spec": ("template", "spec"),
     "features": ("features", "features"),
     "explain": ("explaining", "explain"),

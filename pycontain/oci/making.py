@@ -15,7 +15,7 @@ from pycontain.runtime.init import Stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Self
 
     from pycontain.oci.assembly import Assembly
     from pycontain.oci.bundle import Bundle
@@ -105,7 +105,7 @@ class Making:
         self._furnished = False
         self._has_pid_file = False
 
-    def __enter__(self) -> Making:
+    def __enter__(self) -> Self:
         self.bundle = bundle.load(self.request.bundle)
         for line in self.bundle.warnings:
             self.invocation.log.warning(line)
@@ -144,15 +144,15 @@ class Making:
         if self._has_pid_file:
             store.remove_pid_file(self.request.pid_file, self.state.pid)
 
-    def create(self, *, status: str) -> Created:
-        """Make the container's processes and return its init; ``status`` is what the state says when it is ready.
+    def assemble(self) -> None:
+        """Make everything but the container's processes.
 
         Raises:
-            PycontainError: what failed.
+            PycontainError: what cannot be had.
         """
-        request, container = self.request, self.container
+        request = self.request
         self.assembly = assembly.assemble(
-            container,
+            self.container,
             self.bundle,
             self.invocation.store.root,
             assembly.Terms(
@@ -166,6 +166,15 @@ class Making:
         for line in self.assembly.warnings:
             self.invocation.log.warning(line)
         self.state = self._first_state()
+
+    def create(self, *, status: str) -> Created:
+        """Make the container's processes and return its init; ``status`` is what the state says when it is ready.
+
+        Raises:
+            PycontainError: what failed.
+        """
+        request, container = self.request, self.container
+        self.assemble()
         staging = f"{container.directory}/trees"
         os.mkdir(staging, 0o700)
         listener = held.listen(container.directory) if self.held else -1
@@ -249,6 +258,8 @@ class Making:
             seccomp_flags=plan.process.seccomp_flags,
             rdt=self.assembly.rdt,
             scheduling=_common(plan.process.scheduling),
+            descriptors=_descriptors(0 if plan.process.terminal else 3, self.request.preserve_fds),
+            mounts=tuple(target for target, _ in plan.outer_mounts),
         )
 
     def _write_configuration(self) -> None:
@@ -266,6 +277,12 @@ class Making:
         state = self.assembly.plan.hook_state
         assert state is not None, "a plan that awaits hooks has a state for them"
         lifehooks.run_before(self.bundle.spec.hooks, state, created.pid, self.view)
+
+
+def _descriptors(streams: int, preserved: int) -> tuple[str, ...]:
+    """Return what is behind the descriptors that the container gets: "pipe:[7]"; "" for each stream of its own."""
+    given = (*range(streams), *range(3, 3 + preserved))
+    return tuple(os.readlink(f"/proc/self/fd/{fd}") if fd in given else "" for fd in range(3 + preserved))
 
 
 def _common(scheduling: Scheduling) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def run(invocation: Invocation, told: Told) -> int:
             return 0
         code = console.attend(created)
         if not told.flag("keep"):
-            _remove(making)
+            remove(making)
     return code
 
 
@@ -64,11 +64,11 @@ def _hand_on(readiness: Readiness, making: Making, *, detach: bool) -> None:
         try:
             readiness.wait(making.state)
         except BaseException:
-            _remove(making)
+            remove(making)
             raise
 
 
-def _remove(making: Making) -> None:
+def remove(making: Making) -> None:
     """Remove the container, unless another command has done so, and perhaps made another one of its id."""
     container, state = making.container, making.state
     try:

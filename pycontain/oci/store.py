@@ -44,7 +44,9 @@ class State(Record):
 
     ``cgroup`` is cgroups.cgroup.CgroupPaths as a dict, ``userns`` plan.facts.UserNamespace; ``program`` and ``paths``
     are what init executes; ``scheduling`` holds what every process of the container shares; ``hooks`` names the kinds
-    of hooks that are still to run; ``rdt`` are directories of resctrl that the processes are in.
+    of hooks that are still to run; ``rdt`` are directories of resctrl that the processes are in. For a checkpoint:
+    ``descriptors`` are what the first ones were when they were given, ``mounts`` the targets of what is mounted from
+    outside.
     """
 
     id: str
@@ -68,6 +70,8 @@ class State(Record):
     seccomp_flags: int = 0
     scheduling: dict[str, Any] = {}  # noqa: RUF012
     rdt: tuple[str, ...] = ()
+    descriptors: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
 
 
 def check_id(text: str) -> str:

@@ -84,7 +84,7 @@ GLOBAL = Command(
         Option("debug", "write more messages, and where an error comes from", FLAG),
         Option("systemd-cgroup", "cgroups come from systemd: cgroupsPath is SLICE:PREFIX:NAME", FLAG),
         Option("rootless", "false: only as root of the host; auto and true: what this user may", metavar="WHEN"),
-        Option("criu", "taken for older engines, without effect", metavar="FILE"),
+        Option("criu", "program that checkpoint and restore use; the criu of PATH without it", metavar="FILE"),
         Option("version", "print versions", FLAG, "v"),
     ),
     least=0,
@@ -106,6 +106,20 @@ _CREATE = (
     Option("no-pivot", "enter the root with chroot where pivot_root cannot be used", FLAG),
     Option("no-new-keyring", "stay in the caller's session keyring", FLAG),
     _PRESERVE,
+)
+
+_IMAGES = (
+    Option("image-path", "directory of the checkpoint; ./checkpoint without it", metavar="DIR"),
+    Option("work-path", "directory of CRIU's log; that of the checkpoint without it", metavar="DIR"),
+    Option("tcp-established", "also connections of TCP", FLAG),
+    Option("ext-unix-sk", "also unix sockets whose other end is outside", FLAG),
+    Option("shell-job", "also processes that use a terminal of the caller", FLAG),
+    Option("file-locks", "also locks on files", FLAG),
+    Option("manage-cgroups-mode", "cgroups: soft (default), full, strict, props, none, ignore", metavar="MODE"),
+    Option("network-lock", "how connections are held: iptables (default), nftables or skip", metavar="METHOD"),
+    Option("empty-ns", "namespace whose devices are not restored; network always is one", LIST, metavar="NAME"),
+    Option("auto-dedup", "give memory back from the images once it is read or a parent has it", FLAG),
+    Option("lazy-pages", "fetch memory when it is first used", FLAG),
 )
 
 LIMITS = (
@@ -198,6 +212,38 @@ COMMANDS: dict[str, Command] = {
         (
             Option("interval", "time between two lines, such as 5s", metavar="TIME"),
             Option("stats", "print one line and end", FLAG),
+        ),
+    ),
+    "checkpoint": Command(
+        "Write the processes of a container into files, and end them.",
+        "ID",
+        (
+            *_IMAGES,
+            Option("parent-path", "checkpoint before this one, relative to --image-path", metavar="DIR"),
+            Option("leave-running", "let the container run on", FLAG),
+            Option("pre-dump", "write memory only, to make the checkpoint itself short, and let it run on", FLAG),
+            Option("tcp-skip-in-flight", "not the connections that are not accepted yet", FLAG),
+            Option("link-remap", "also files that are open and have been removed, by links to them", FLAG),
+            Option("page-server", "server that the memory is sent to, or with --lazy-pages is", metavar="ADDRESS:PORT"),
+            Option("status-fd", "descriptor that a zero byte is written to when lazy pages can be had", metavar="FD"),
+        ),
+    ),
+    "restore": Command(
+        "Make a container from a checkpoint; it runs on where it was.",
+        "ID",
+        (
+            _BUNDLE,
+            _CONSOLE,
+            _PIDFD,
+            _PID_FILE,
+            _DETACH,
+            *_IMAGES,
+            _PRESERVE,
+            Option("tcp-close", "restore connections of TCP as closed", FLAG),
+            Option("no-subreaper", "do not adopt the container's orphans", FLAG),
+            Option("no-pivot", "for engines that say it to every runtime: CRIU enters the root in its own way", FLAG),
+            Option("lsm-profile", "another profile of AppArmor or SELinux: TYPE:NAME", metavar="PROFILE"),
+            Option("lsm-mount-context", "another SELinux context of mounts", metavar="CONTEXT"),
         ),
     ),
     "spec": Command(

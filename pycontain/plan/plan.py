@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pycontain.plan.ops import Attach, AttachRoot, AwaitHooks
+from pycontain.plan.ops import Attach, AttachRoot, AwaitHooks, DevTree, OpenTree
 from pycontain.record import Record
 
 TYPE_CHECKING = False
@@ -44,6 +44,16 @@ class Plan(Record):
     def users_first(self) -> bool:
         """Whether the process that joins namespaces must be in the container's user namespace itself."""
         return self.host_inside and self.userns.new and self.namespaces.needs_entry
+
+    @property
+    def outer_mounts(self) -> tuple[tuple[str, OpenTree | DevTree], ...]:
+        """What init mounts from outside, as (path in the root, its making), in order.
+
+        That is also a /dev with nodes that the container's own users could not make.
+        """
+        kinds = (OpenTree, DevTree) if self.userns.uid_map else (OpenTree,)
+        clones = {op.name: op for op in self.host if isinstance(op, kinds)}
+        return tuple((op.target, clones[op.name]) for op in self.init if isinstance(op, Attach) and op.name in clones)
 
     @property
     def attached(self) -> frozenset[str]:

@@ -15,6 +15,7 @@
 ``hybrid``                version 1 controllers beside a cgroup2 hierarchy
 ``systemd``               PID 1 is systemd
 ``apparmor``              AppArmor is active
+``criu``                  CRIU is installed and finds what it needs in this kernel
 ``loop``                  a loop device can be had
 ``shifted-host``          the owners of the host's root can be shifted: not on an overlay, in a container
 ``disk``                  a test guest's ext4 disk (``PYCONTAIN_TEST_DISK``)
@@ -115,6 +116,10 @@ def _apparmor(_: str) -> bool:
     return path.exists() and path.read_text().strip() == "Y"
 
 
+def _criu(_: str) -> bool:
+    return shutil.which("criu") is not None and subprocess.run(["criu", "check"], capture_output=True).returncode == 0
+
+
 PROBES: dict[str, Callable[[str], bool]] = {
     "root": _root,
     "user": lambda _: _root("") and shutil.which("setpriv") is not None,
@@ -130,6 +135,7 @@ PROBES: dict[str, Callable[[str], bool]] = {
     "hybrid": lambda _: cgroup2_mount() not in (None, Path("/sys/fs/cgroup")),
     "systemd": lambda _: os.path.isdir("/run/systemd/system"),
     "apparmor": _apparmor,
+    "criu": _criu,
     "loop": _loop,
     "shifted-host": lambda _: not cannot_shift("/", kernel_version()),
     "disk": lambda _: bool(os.environ.get("PYCONTAIN_TEST_DISK")),

@@ -124,11 +124,15 @@ def test_checkpoint(podman: Engine) -> None:
     name = podman.start("sleep 1000")
     before = podman.inspect(name, ".State.Pid")
     # what Podman asks itself; where the runtime has no such command that is an error too
-    if shutil.which("criu") and podman.room.run(RUNTIMES[podman.runtime], "checkpoint", "--help").returncode == 0:
+    if has("criu") and podman.room.run(RUNTIMES[podman.runtime], "checkpoint", "--help").returncode == 0:
         podman.ok("container", "checkpoint", name)
         assert podman.inspect(name, ".State.Running") == "false"
         podman.ok("container", "restore", name)
         assert podman.inspect(name, ".State.Pid") != before
+        archive = f"/run/engines/{name}.tar"
+        podman.ok("container", "checkpoint", "--export", archive, name)
+        podman.ok("rm", name)
+        podman.ok("container", "restore", "--import", archive)
     else:
         said = podman.fails(125, "container", "checkpoint", name)
         assert "checkpoint" in said.lower()
