@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -9,6 +10,7 @@ import time
 from pycontain.cgroups import tree
 from pycontain.errors import HostError, StoreError
 from pycontain.kernel import _sys
+from pycontain.kernel.constants import SIGKILL
 from pycontain.runtime import journal, processes
 from pycontain.runtime.walk import walk
 
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
         journal: Journal
 
 
-SIGKILL = 9
 GONE_WITHIN_S = 10.0
+_RACES = 100
 EMPTY_WITHIN_S = 5.0
 
 
@@ -178,7 +180,14 @@ def remove_tree(path: str, users: UserNamespace | None = None) -> None:
 
 
 def _remove_entry(parent: int, name: str) -> None:
-    walk(parent, name, file=_unlink, leave=_rmdir, open_all=True)
+    for attempt in range(_RACES):
+        try:
+            walk(parent, name, file=_unlink, leave=_rmdir, open_all=True)
+            return
+        except OSError as error:
+            # who wants the lock may have made its file anew, between the last file's end and the directory's
+            if error.errno != errno.ENOTEMPTY or attempt == _RACES - 1:
+                raise
 
 
 def _unlink(directory: int, name: str, _status: os.stat_result) -> None:
