@@ -16,8 +16,7 @@ from pycontain.cgroups.directory import Directory
 from pycontain.cgroups.tree import processes
 from pycontain.errors import HostError
 from pycontain.kernel import _sys
-
-SIGKILL = 9
+from pycontain.kernel.constants import SIGKILL
 
 _KILL_TIMEOUT_S = 10.0
 

@@ -11,8 +11,8 @@ from pycontain.engine import lifecycle
 from pycontain.engine.limits import Limits, parse_limit_options
 from pycontain.engine.messages import of
 from pycontain.engine.signals import DEFAULT_DETACH_KEYS, parse_detach_keys, parse_signal
-from pycontain.engine.sizes import parse_integer
 from pycontain.errors import NotFound, PycontainError, UsageError, last_of
+from pycontain.sizes import parse_integer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import time
 from pycontain.cli.life import say
 from pycontain.cli.table import flag, many, value
 from pycontain.cli.verbs import NOTHING, Verb
-from pycontain.engine.sizes import parse_integer
 from pycontain.errors import PycontainError, StoreError, UsageError, last_of
+from pycontain.sizes import parse_integer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ from pycontain.engine.assembly import keyring_of
 from pycontain.engine.making import FILTER
 from pycontain.engine.stdio import Streams
 from pycontain.engine.surroundings import identify
-from pycontain.engine.userns import from_state
 from pycontain.errors import StoreError, WrongState
 from pycontain.kernel import _sys
-from pycontain.plan.facts import USERNS_HOST, USERNS_SINGLE
+from pycontain.plan.facts import USERNS_HOST, USERNS_SINGLE, saved_users
 from pycontain.plan.process import compile_process
 from pycontain.runtime import create, probe, processes, state
 from pycontain.runtime.init import Stdio
@@ -53,7 +52,7 @@ def execute(settings: Settings, options: ExecOptions) -> int:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     streams = Streams(null, interactive=options.interactive, foreground=not (options.detach or options.tty))
     stdio = Stdio(*streams.inside)
-    userns = from_state(saved.userns)
+    userns = saved_users(saved.userns)
     if userns.host_uid(0) == 0 and probe.is_privileged():
         stdio.guard()
     if not options.detach and os.geteuid() == 0:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pycontain.engine.sizes import (
+from pycontain.engine.suggest import closest
+from pycontain.errors import UsageError
+from pycontain.record import Record
+from pycontain.sizes import (
     CPU_PERIOD_US,
     MAX_INT64,
     parse_cpus,
@@ -10,9 +13,6 @@ from pycontain.engine.sizes import (
     parse_size,
     parse_size_or_unlimited,
 )
-from pycontain.engine.suggest import closest
-from pycontain.errors import UsageError
-from pycontain.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO, NamedTuple
 
-from pycontain.engine.sizes import parse_duration_ns
 from pycontain.errors import PycontainError, UsageError, WrongState
 from pycontain.record import Record
 from pycontain.runtime import processes
 from pycontain.runtime.settings import Settings
 from pycontain.runtime.state import MONITORED, STOPPED, Entry, Store
+from pycontain.sizes import parse_duration_ns
 
 _BLOCK = 64 * 1024
 _POLL_S = 0.05

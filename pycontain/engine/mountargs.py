@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from pycontain.engine.names import is_volume_name
-from pycontain.engine.sizes import parse_size
 from pycontain.engine.suggest import closest
 from pycontain.errors import UsageError
 from pycontain.record import Record
+from pycontain.sizes import parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

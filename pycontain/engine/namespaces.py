@@ -5,9 +5,9 @@ A mode is one word: ``private``, ``none``, ``host``, or ``container:NAME``.
 
 from __future__ import annotations
 
-from pycontain.engine.sizes import is_number, parse_duration_ns
 from pycontain.engine.suggest import closest
 from pycontain.errors import UsageError
+from pycontain.sizes import is_number, parse_duration_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

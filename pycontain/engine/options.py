@@ -10,7 +10,8 @@ Values are judged by themselves and against each other here; what needs the host
 
 from __future__ import annotations
 
-from pycontain.engine import envfile, limits, mountargs, namespaces, netfiles, security, signals, sizes
+from pycontain import sizes
+from pycontain.engine import envfile, limits, mountargs, namespaces, netfiles, security, signals
 from pycontain.engine.capabilities import parse_name
 from pycontain.engine.deviceargs import DeviceArg, DeviceRule, parse_device, parse_device_rule
 from pycontain.engine.limits import Limits, Ulimit

@@ -6,8 +6,8 @@ The state knows whose namespaces they were, by id, so that neither a new name no
 from __future__ import annotations
 
 from pycontain.engine import tracers
-from pycontain.engine import userns as users
 from pycontain.errors import NotFound, WrongState
+from pycontain.plan.facts import saved_users
 from pycontain.plan.namespaces import PROC_NAMES
 from pycontain.runtime.state import PAUSED, RUNNING, Store
 
@@ -67,7 +67,7 @@ def _owner(settings: Settings, saved: State, kind: str, owner: str) -> State:
         raise WrongState(f"{what} {owner[:12]}, which has been removed", hint="run it anew") from error
     if entry.status(peer) not in (RUNNING, PAUSED):
         raise WrongState(f"{what} {peer.name}, which is not running", hint=f"start that: pycontain start {peer.name}")
-    theirs, ours = users.from_state(peer.userns), users.from_state(saved.userns)
+    theirs, ours = saved_users(peer.userns), saved_users(saved.userns)
     if (theirs.uid_map, theirs.gid_map) != (ours.uid_map, ours.gid_map):
         raise WrongState(f"{what} {peer.name}, which has other users now", hint="run it anew")
     return peer

@@ -6,10 +6,10 @@ import os
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.engine import assembly, config, defaults
-from pycontain.engine import userns as users
 from pycontain.engine.making import FILTER
 from pycontain.errors import WrongState
 from pycontain.plan.compile import compile_plan
+from pycontain.plan.facts import saved_users
 from pycontain.plan.rootfs import RootSource, SystemMount
 from pycontain.runtime import probe, processes, remove, state
 from pycontain.runtime.create import Maker, Terms
@@ -85,7 +85,7 @@ class Remaking:
         cgroup = self._cgroup_of(saved)
         root = _root_source(saved.root_source)
         _clear_volatile(root)
-        userns = users.from_state(saved.userns)
+        userns = saved_users(saved.userns)
         facts = assembly.facts_for(self.settings, userns, cgroup, privileged=probe.is_privileged())
         self.plan = compile_plan(
             spec,

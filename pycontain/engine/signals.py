@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pycontain.engine.sizes import is_number
 from pycontain.engine.suggest import closest
 from pycontain.errors import UsageError
-from pycontain.kernel.constants import SIGNALS, SIGRTMAX
+from pycontain.kernel.constants import SIGNALS
+from pycontain.runtime.signals import signal_number
 
 
 def parse_signal(option: str, text: str) -> int:
@@ -14,15 +14,13 @@ def parse_signal(option: str, text: str) -> int:
     Raises:
         UsageError: no such signal; 0 is none.
     """
-    if is_number(text) and len(text) < 4 and 1 <= int(text) <= SIGRTMAX:
-        return int(text)
+    number = signal_number(text)
+    if number > 0:
+        return number
     name = text.upper()
-    name = name if name.startswith("SIG") else f"SIG{name}"
-    if name not in SIGNALS:
-        guess = closest(name, SIGNALS)
-        hint = f"did you mean {guess}?" if guess else "a name such as TERM or SIGUSR1, or a number from 1 to 64"
-        raise UsageError(f"{option}: {text!r} is not a signal", hint=hint)
-    return SIGNALS[name]
+    guess = closest(name if name.startswith("SIG") else f"SIG{name}", SIGNALS)
+    hint = f"did you mean {guess}?" if guess else "a name such as TERM or SIGUSR1, or a number from 1 to 64"
+    raise UsageError(f"{option}: {text!r} is not a signal", hint=hint)
 
 
 _CONTROLS = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}

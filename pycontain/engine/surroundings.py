@@ -12,13 +12,13 @@ import stat
 from pycontain.engine import mountargs, namespaces, netfiles, rootfiles, tracers, users
 from pycontain.engine.hostroot import system_mounts, top_level
 from pycontain.engine.names import new_id
-from pycontain.engine.sizes import CPU_PERIOD_US
 from pycontain.engine.users import Identity
 from pycontain.errors import HostError, UsageError, WrongState
 from pycontain.kernel import _sys
 from pycontain.plan.rootfs import DIRECTORY, HOST, HOST_PUBLIC, RootSource
 from pycontain.record import Record
 from pycontain.runtime import probe, state
+from pycontain.sizes import CPU_PERIOD_US
 from pycontain.spec.linux import Device
 
 TYPE_CHECKING = False

@@ -20,6 +20,7 @@ from pycontain.plan.facts import (
     USERNS_JOINED,
     USERNS_SINGLE,
     UserNamespace,
+    saved_users,
 )
 from pycontain.plan.rootfs import DIRECTORY, HOST, HOST_PUBLIC
 from pycontain.record import Record
@@ -94,7 +95,7 @@ def _as_asked(prepared: Prepared, *, privileged: bool) -> UserNamespace:
         return UserNamespace(USERNS_HOST)
     if request == "container":
         assert prepared.peer is not None
-        return from_state(prepared.peer.userns).replace(kind=USERNS_JOINED)
+        return saved_users(prepared.peer.userns).replace(kind=USERNS_JOINED)
     if isinstance(request, tuple):
         uid, gid, size = request
         return UserNamespace(USERNS_CUSTOM, (IDMapping(0, uid, size),), (IDMapping(0, gid, size),), idmap=privileged)
@@ -181,13 +182,3 @@ def _login_name(uid: int) -> str:
 def to_state(userns: UserNamespace, note: str) -> dict[str, Any]:
     """Return the user namespace as the state file keeps it."""
     return {**userns.asdict(), "note": note}
-
-
-def from_state(saved: dict[str, Any]) -> UserNamespace:
-    """Return the user namespace that :func:`to_state` wrote."""
-    return UserNamespace(
-        kind=saved["kind"],
-        uid_map=tuple(IDMapping(**row) for row in saved["uid_map"]),
-        gid_map=tuple(IDMapping(**row) for row in saved["gid_map"]),
-        idmap=saved["idmap"],
-    )

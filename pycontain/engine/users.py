@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 
-from pycontain.engine.sizes import is_number
 from pycontain.errors import UsageError
 from pycontain.record import Record
+from pycontain.sizes import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

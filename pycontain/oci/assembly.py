@@ -24,14 +24,11 @@ from pycontain.plan.rootfs import DIRECTORY, RootSource
 from pycontain.plan.scheduling import ALL_CPUS
 from pycontain.record import Record
 from pycontain.runtime import journal, probe, seccomp_cache
-from pycontain.spec.ids import IDMapping
 from pycontain.spec.mount_options import MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SHARED, parse_options
 from pycontain.spec.state import OCI_VERSION_MAX, HookState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from pycontain.cgroups.setting import Setting
     from pycontain.oci.bundle import Bundle
     from pycontain.oci.scope import Scope
@@ -237,11 +234,9 @@ def _check_mount_namespace(spec: Spec) -> None:
     entry = spec.linux.namespace("mount")
     if entry is None or entry.path is None:
         return
-    try:
-        same = os.path.samefile(entry.path, "/proc/self/ns/mnt")
-    except OSError:
-        return  # joining tells why
-    if same:
+    from pycontain.oci import joined
+
+    if joined.is_own("mount", entry.path):
         raise SpecError("linux.namespaces", f"{entry.path} is the mount namespace of the host", hint="leave path out")
 
 
@@ -306,13 +301,3 @@ def cgroup_trees(paths: CgroupPaths, *, namespaced: bool) -> tuple[tuple[str, st
         return (("", paths.unified if unified is None else unified.mountpoint),) if paths.unified else ()
     trees = tuple(paths.v1.items())
     return (*trees, (UNIFIED, paths.unified)) if paths.unified else trees
-
-
-def users_from(saved: dict[str, Any]) -> UserNamespace:
-    """Return the user namespace that a state holds."""
-    return UserNamespace(
-        kind=saved["kind"],
-        uid_map=tuple(IDMapping(**row) for row in saved["uid_map"]),
-        gid_map=tuple(IDMapping(**row) for row in saved["gid_map"]),
-        idmap=saved["idmap"],
-    )

@@ -13,9 +13,9 @@ from pycontain.oci.invocation import Invocation
 from pycontain.oci.listing import write
 from pycontain.oci.store import STOPPED
 from pycontain.oci.words import Told
+from pycontain.sizes import parse_duration_ns
 
 _LOOK_S = 0.2
-_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NO_LIMIT = (1 << 64) - 1
 
 
@@ -25,7 +25,7 @@ def events(invocation: Invocation, told: Told) -> int:
     Raises:
         WrongState: it does not run.
     """
-    interval = parse_duration(told.text("interval", "5s"))
+    interval = parse_duration_ns("--interval", told.text("interval", "5s")) / 1e9
     if interval <= 0:
         raise UsageError("duration interval must be greater than 0")
     container = invocation.store.find(told.arguments[0])
@@ -49,27 +49,6 @@ def events(invocation: Invocation, told: Told) -> int:
                 _print("oom", container.id, None)
             time.sleep(max(0.01, min(_LOOK_S, due - now)))
     return 0
-
-
-def parse_duration(text: str) -> float:
-    """Return seconds of a duration as Go writes it: ``5s``, ``1m30s``, ``200ms``.
-
-    Raises:
-        UsageError: it is none.
-    """
-    total, digits, rest = 0.0, "", text
-    while rest:
-        if rest[0].isdigit() or rest[0] == ".":
-            digits, rest = digits + rest[0], rest[1:]
-            continue
-        unit = next((unit for unit in ("ns", "us", "ms", "s", "m", "h") if rest.startswith(unit)), "")
-        if not unit or not digits or digits.count(".") > 1 or not digits.strip("."):
-            break
-        total += float(digits) * _UNITS[unit]
-        digits, rest = "", rest[len(unit) :]
-    if rest or digits or not text:
-        raise UsageError(f"invalid duration {text!r}")
-    return total
 
 
 def _print(kind: str, name: str, data: dict[str, Any] | None) -> None:

@@ -9,11 +9,11 @@ from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.errors import SpecError, UsageError, WrongState
 from pycontain.kernel import _sys
 from pycontain.oci import bundle, console, store
-from pycontain.oci.assembly import available_capabilities, ungrantable, users_from
+from pycontain.oci.assembly import available_capabilities, ungrantable
 from pycontain.oci.making import FILTER, preserved
 from pycontain.oci.notifying import saved_listener
 from pycontain.oci.store import PAUSED, RUNNING
-from pycontain.plan.facts import USERNS_SINGLE
+from pycontain.plan.facts import USERNS_SINGLE, saved_users
 from pycontain.plan.process import compile_process
 from pycontain.plan.scheduling import of_process
 from pycontain.runtime import create, forwarding, probe, processes
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pycontain.oci.invocation import Invocation
     from pycontain.oci.store import Container, State
     from pycontain.oci.words import Told
+    from pycontain.plan.facts import UserNamespace
     from pycontain.plan.process import ProcessPlan
     from pycontain.plan.scheduling import Scheduling
     from pycontain.runtime.create import Created
@@ -51,11 +52,21 @@ def execute(invocation: Invocation, told: Told) -> int:
     process = _process(invocation, container, told)
     socket, detach = told.text("console-socket"), told.flag("detach")
     console.check(process, socket, needed=detach)
-    for line in ungrantable(process, available_capabilities(users_from(saved.userns))):
+    users = saved_users(saved.userns)
+    available = available_capabilities(users)
+    for line in ungrantable(process, available):
         invocation.log.warning(line)
-    plan = _compile(container, saved, process, preserve).replace(listen_fds=listen_fds)
+    plan = compile_process(
+        process,
+        last_capability=probe.last_capability(),
+        seccomp=_saved_filter(container),
+        seccomp_flags=saved.seccomp_flags,
+        preserve_fds=preserve,
+        groups=users.kind != USERNS_SINGLE,
+        available=available,
+    ).replace(scheduling=_scheduling(process, saved), listen_fds=listen_fds)
     bind_cpus(plan.scheduling.first_cpus, "process.execCPUAffinity.initial")
-    created = _join(saved, plan, told)
+    created = _join(saved, users, plan, told)
     try:
         if saved.rdt:
             from pycontain.oci import rdt
@@ -92,17 +103,16 @@ def _check_status(container: Container, saved: State, *, ignore_paused: bool) ->
         raise WrongState(f"cannot exec in a {status} container: container not running")
 
 
-def _join(saved: State, plan: ProcessPlan, told: Told) -> Created:
+def _join(saved: State, users: UserNamespace, plan: ProcessPlan, told: Told) -> Created:
     pidfd = processes.open_pidfd(saved.pid, saved.pid_start)
     if pidfd is None:
         raise WrongState("container not running")
     stdio = Stdio(0, 1, 2)
-    userns = users_from(saved.userns)
     if probe.is_privileged():
-        if userns.host_uid(0) == 0:
+        if users.host_uid(0) == 0:
             stdio.guard()
         if not plan.terminal:
-            stdio.give(userns.host_uid(plan.uid), userns.host_gid(plan.gid))
+            stdio.give(users.host_uid(plan.uid), users.host_gid(plan.gid))
     paths = CgroupPaths(**saved.cgroup)
     try:
         with Cgroup(_below(paths, told.all("cgroup"))) as cgroup:
@@ -138,21 +148,12 @@ def _below(paths: CgroupPaths, asked: tuple[str, ...]) -> CgroupPaths:
     return paths.replace(unified=unified, v1=v1)
 
 
-def _compile(container: Container, saved: State, process: Process, preserve: int) -> ProcessPlan:
+def _saved_filter(container: Container) -> bytes | None:
     try:
         with open(f"{container.directory}/{FILTER}", "rb") as file:
-            seccomp: bytes | None = file.read()
+            return file.read()
     except FileNotFoundError:
-        seccomp = None
-    return compile_process(
-        process,
-        last_capability=probe.last_capability(),
-        seccomp=seccomp,
-        seccomp_flags=saved.seccomp_flags,
-        preserve_fds=preserve,
-        groups=saved.userns["kind"] != USERNS_SINGLE,
-        available=available_capabilities(users_from(saved.userns)),
-    ).replace(scheduling=_scheduling(process, saved))
+        return None
 
 
 def _scheduling(process: Process, saved: State) -> Scheduling:

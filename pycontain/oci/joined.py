@@ -28,12 +28,13 @@ def check_sysctls(spec: Spec) -> None:
     for name in spec.linux.sysctl:
         kind = sysctl_namespace(sysctl_path(name) or "")
         entry = spec.linux.namespace(kind or "")
-        if kind is not None and entry is not None and entry.path is not None and _is_own(kind, entry.path):
+        if kind is not None and entry is not None and entry.path is not None and is_own(kind, entry.path):
             rule = f"{entry.path} is the host's {kind} namespace"
             raise SpecError(child_path("linux.sysctl", name), rule, hint="set it on the host with sysctl(8)")
 
 
-def _is_own(kind: str, path: str) -> bool:
+def is_own(kind: str, path: str) -> bool:
+    """Return whether a path is the runtime's own namespace of a type."""
     try:
         return os.path.samefile(path, f"/proc/self/ns/{PROC_NAMES.get(kind, kind)}")
     except OSError:

@@ -16,13 +16,13 @@ import errno
 import fcntl
 import os
 import stat
-import time
 
 from pycontain import lean_json
 from pycontain.errors import Exists, NotFound, PycontainError, StoreError, UsageError, WrongState
 from pycontain.record import Record
 from pycontain.runtime import processes
 from pycontain.runtime.journal import Journal
+from pycontain.runtime.locking import take_lock
 from pycontain.runtime.replacing import replace_file
 
 TYPE_CHECKING = False
@@ -102,23 +102,11 @@ class Container:
             WrongState: another command holds it for longer than ``wait_s``.
         """
         try:
-            fd = os.open(f"{self.directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = take_lock(self.directory, wait_s)
         except FileNotFoundError:
             raise _missing() from None
-        deadline = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    os.close(fd)
-                    raise WrongState(f"container {self.id} is being changed by another command") from None
-                time.sleep(0.005)
-        if os.fstat(fd).st_nlink == 0:
-            os.close(fd)
-            raise _missing()
-        self._lock = fd
+        except BlockingIOError:
+            raise WrongState(f"container {self.id} is being changed by another command") from None
 
     def unlock(self) -> None:
         """Close this process's descriptor of the lock: a fork closes its copy, the holder drops the lock."""

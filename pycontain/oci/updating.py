@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from pycontain import lean_json
+from pycontain import lean_json, sizes
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.cgroups.devices import DeviceFilter
 from pycontain.cgroups.update import update as update_cgroup
@@ -35,7 +35,6 @@ _PLACES = {
     "pids-limit": ("pids", "limit"),
 }
 _LISTS = ("cpuset-cpus", "cpuset-mems")
-_UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 
 
 def update(invocation: Invocation, told: Told) -> int:
@@ -93,13 +92,6 @@ def _from_options(told: Told) -> dict[str, Any]:
 
 def _number(name: str, text: str, *, sized: bool) -> int:
     """Return a number, of bytes also with a unit such as ``64M``; -1 is no limit."""
-    digits, factor = text.removeprefix("-"), 1
-    if sized:
-        digits = digits.upper()
-        bare = digits.rstrip("BKMGTPI")
-        unit = digits[len(bare) :].replace("IB", "").removesuffix("B") if digits != bare else ""
-        if unit in _UNITS:
-            digits, factor = bare, _UNITS[unit]
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
-        raise UsageError(f"--{name}: {text!r} is not a number")
-    return int(digits) * factor * (-1 if text.startswith("-") else 1)
+    if sized and text != "-1":
+        return sizes.parse_size(f"--{name}", text)
+    return sizes.parse_integer(f"--{name}", text, -1, sizes.MAX_INT64)

@@ -7,11 +7,12 @@ import os
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.errors import HookError, HostError, NotFound, PycontainError, StoreError, UsageError, WrongState
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import SIGKILL, SIGNALS, SIGRTMAX
+from pycontain.kernel.constants import SIGKILL
 from pycontain.oci import undoing
 from pycontain.oci.notifying import saved_listener
 from pycontain.oci.store import CREATED, CREATING, PAUSED, POSTSTART, POSTSTOP, RUNNING, STOPPED
 from pycontain.runtime import held, processes, remove
+from pycontain.runtime.signals import signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,9 +102,13 @@ def kill(invocation: Invocation, told: Told) -> int:
     """Send a signal to a container's first process, or to all of them.
 
     Raises:
+        UsageError: there is no such signal.
         WrongState: nothing of it runs.
     """
-    number = parse_signal(told.arguments[1] if len(told.arguments) > 1 else "SIGTERM")
+    wanted = told.arguments[1] if len(told.arguments) > 1 else "SIGTERM"
+    number = signal_number(wanted)
+    if number < 0:
+        raise UsageError(f"unknown signal {wanted!r}")
     container = invocation.store.find(told.arguments[0])
     state = container.load()
     status = container.status(state)
@@ -142,21 +147,6 @@ def _check_all(container: Container, number: int, status: str) -> None:
     alone = namespace is not None and namespace.path is None  # pid_namespaces(7): the rest ends with the first
     if not alone or (status != STOPPED and number != SIGKILL):
         raise HostError("kill --all: the container has no cgroup that knows its processes", requirement="cgroup")
-
-
-def parse_signal(text: str) -> int:
-    """Return the number of ``TERM``, ``SIGTERM``, ``15`` or ``RTMIN+3``.
-
-    Raises:
-        UsageError: there is no such signal.
-    """
-    if text.isascii() and text.isdigit() and len(text) < 4 and 0 <= int(text) <= SIGRTMAX:
-        return int(text)
-    name = text.upper()
-    name = name if name.startswith("SIG") else f"SIG{name}"
-    if name not in SIGNALS:
-        raise UsageError(f"unknown signal {text!r}")
-    return SIGNALS[name]
 
 
 def delete(invocation: Invocation, told: Told) -> int:

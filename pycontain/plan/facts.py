@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pycontain.record import Record
+from pycontain.spec.ids import IDMapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycontain.spec.ids import IDMapping
+    from collections.abc import Mapping
+    from typing import Any
 
 # How the container's users relate to the host's.
 USERNS_HOST = "host"
@@ -48,6 +50,16 @@ class UserNamespace(Record):
     def is_mapped(self, uid: int, gid: int) -> bool:
         """Whether a user and group of the host have ids in the container: its root may change what is theirs."""
         return _has(self.uid_map, uid) and _has(self.gid_map, gid)
+
+
+def saved_users(saved: Mapping[str, Any]) -> UserNamespace:
+    """Return the user namespace of which ``saved`` is the record as a dict, as a state file has it."""
+    return UserNamespace(
+        kind=saved["kind"],
+        uid_map=tuple(IDMapping(**row) for row in saved["uid_map"]),
+        gid_map=tuple(IDMapping(**row) for row in saved["gid_map"]),
+        idmap=saved["idmap"],
+    )
 
 
 def _has(mappings: tuple[IDMapping, ...], number: int) -> bool:

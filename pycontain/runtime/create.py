@@ -8,7 +8,7 @@ import time
 
 from pycontain.errors import HostError, PycontainError, StageError
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import CLD_EXITED, CLONE_NEWUSER, WEXITED, WNOHANG
+from pycontain.kernel.constants import CLD_EXITED, CLONE_NEWUSER, SOCK_SEQPACKET, WEXITED, WNOHANG
 from pycontain.plan.process import RLIMITS
 from pycontain.record import Record
 from pycontain.runtime import entry, init, journal, processes
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from pycontain.runtime.init import Stdio
     from pycontain.runtime.journal import Journal
 
-SOCK_SEQPACKET = 5
 FILES_OF_A_START = 1024
 DIES_WITHIN_MS = 10_000
 TRACER_WAITS_WITHIN_MS = 500

@@ -21,6 +21,7 @@ from pycontain.kernel.constants import (
     PR_SET_DUMPABLE,
     PR_SET_KEEPCAPS,
     PR_SET_NO_NEW_PRIVS,
+    SIGKILL,
 )
 from pycontain.plan.capabilities import SYS_ADMIN
 from pycontain.plan.process import RLIMITS
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from pycontain.plan.process import ProcessPlan
 
-SIGKILL = 9
 CAPABILITIES = 64
 _LARGEST_PASSWD = 1 << 20
 _FINISH_STEPS = {

@@ -21,6 +21,7 @@ import struct
 
 from pycontain.errors import PycontainError, StageError, WrongState, from_fields
 from pycontain.kernel import _sys
+from pycontain.kernel.constants import SOCK_SEQPACKET
 from pycontain.runtime import processes
 from pycontain.runtime.channel import EXEC_FAILED, FAILED, KEPT, LISTENER, START, Channel, Sequence, decode
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 SOCKET = "start.sock"
-SOCK_SEQPACKET = 5
 # what ends a process by default and is sent by people; the first process of a pid namespace would ignore it
 ENDING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 

@@ -18,7 +18,7 @@ import time
 from pycontain import lean_json
 from pycontain.errors import HookError
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import CLD_EXITED, SECCOMP_FILTER_FLAG_NEW_LISTENER, WEXITED
+from pycontain.kernel.constants import CLD_EXITED, SECCOMP_FILTER_FLAG_NEW_LISTENER, SIGKILL, SOCK_SEQPACKET, WEXITED
 from pycontain.record import Record
 
 TYPE_CHECKING = False
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from pycontain.spec.hooks import Hook
 
-SIGKILL = 9
-SOCK_SEQPACKET = 5
 # how much of a hook's output an error message may hold
 _KEPT_BYTES = 1024
 _RECORD = struct.Struct("=cii")

@@ -19,6 +19,7 @@ from pycontain.kernel.constants import (
     PIPEFS_MAGIC,
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
+    SIGKILL,
 )
 from pycontain.plan.ops import Attach
 from pycontain.runtime import credentials, entry, held, hooks, seal
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
     from pycontain.plan.ops import Op
     from pycontain.plan.plan import Plan
-
-SIGKILL = 9
 
 
 class Stdio:

@@ -13,12 +13,19 @@ import os
 
 from pycontain.errors import HostError, StageError, WrongState
 from pycontain.kernel import _sys
-from pycontain.kernel.constants import CLONE_NEWNS, CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE, WEXITED
+from pycontain.kernel.constants import (
+    CLONE_NEWNS,
+    CLONE_NEWUSER,
+    CLONE_PARENT,
+    PR_SET_DUMPABLE,
+    SOCK_SEQPACKET,
+    WEXITED,
+)
 from pycontain.plan.namespaces import CLONE_FLAGS, PROC_NAMES
 from pycontain.plan.ops import NewFilesystem
 from pycontain.runtime import credentials, entry, init, probe, processes, seal
 from pycontain.runtime.channel import READY, START, TERMINAL, Channel, Sequence
-from pycontain.runtime.create import SOCK_SEQPACKET, Created, abandon, adjust_oom_score, limit
+from pycontain.runtime.create import Created, abandon, adjust_oom_score, limit
 from pycontain.runtime.inside import open_terminal
 from pycontain.runtime.scheduling import bind_cpus, schedule
 from pycontain.runtime.trees import new_filesystem

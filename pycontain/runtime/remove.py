@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -9,6 +10,7 @@ import time
 from pycontain.cgroups import tree
 from pycontain.errors import HostError, StoreError
 from pycontain.kernel import _sys
+from pycontain.kernel.constants import SIGKILL
 from pycontain.runtime import journal, processes
 from pycontain.runtime.walk import walk
 
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
         journal: Journal
 
 
-SIGKILL = 9
 GONE_WITHIN_S = 10.0
+_RACES = 100
 EMPTY_WITHIN_S = 5.0
 
 
@@ -97,9 +99,10 @@ def kill(entry: Journaled, intents: list[tuple[str, ...]] | None = None) -> None
     """
     if intents is None:
         intents = entry.journal.load()
-    for kind, *words in intents:
-        if kind == journal.CGROUP:
-            _kill_cgroup(words[0])
+    cgroups = [words[0] for kind, *words in intents if kind == journal.CGROUP]
+    # those of v1 hold the same processes
+    if not sum(_kill_cgroup(path) for path in cgroups):
+        _kill_members([path for path in cgroups if os.path.isdir(path)])
     waiting = []
     for kind, *words in intents:
         if kind == journal.PROCESS:
@@ -130,17 +133,32 @@ def _await(waiting: list[tuple[int, str]]) -> None:
             )
 
 
-def _kill_cgroup(path: str) -> None:
+def _kill_cgroup(path: str) -> bool:
+    """Kill every process in and below a cgroup in one step; return whether that could be done."""
     try:
         fd = os.open(f"{path}/cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return  # a v1 hierarchy, or gone
+        return False  # a v1 hierarchy, a kernel before 5.14, or gone
     try:
         os.write(fd, b"1")
+        return True
     except OSError:
-        pass  # removed meanwhile
+        return False  # removed meanwhile, or threaded
     finally:
         os.close(fd)
+
+
+def _kill_members(paths: list[str]) -> None:
+    """Kill every process of the cgroups of one container one by one, those that are frozen too."""
+    if not paths:
+        return
+    from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
+
+    unified = next((path for path in paths if os.path.exists(f"{path}/cgroup.controllers")), "")
+    freezer = next((path for path in paths if os.path.exists(f"{path}/freezer.state")), "")
+    v1 = {"freezer": freezer} if freezer else {"any": paths[0]}
+    with Cgroup(CgroupPaths(unified=unified, v1={} if unified else v1)) as cgroup:
+        cgroup.kill()
 
 
 def remove_tree(path: str, users: UserNamespace | None = None) -> None:
@@ -178,7 +196,14 @@ def remove_tree(path: str, users: UserNamespace | None = None) -> None:
 
 
 def _remove_entry(parent: int, name: str) -> None:
-    walk(parent, name, file=_unlink, leave=_rmdir, open_all=True)
+    for attempt in range(_RACES):
+        try:
+            walk(parent, name, file=_unlink, leave=_rmdir, open_all=True)
+            return
+        except OSError as error:
+            # who wants the lock may have made its file anew, between the last file's end and the directory's
+            if error.errno != errno.ENOTEMPTY or attempt == _RACES - 1:
+                raise
 
 
 def _unlink(directory: int, name: str, _status: os.stat_result) -> None:

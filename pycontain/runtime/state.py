@@ -20,6 +20,7 @@ from pycontain.errors import Exists, NotFound, PycontainError, StoreError
 from pycontain.record import Record
 from pycontain.runtime import processes
 from pycontain.runtime.journal import Journal
+from pycontain.runtime.locking import take_lock
 from pycontain.runtime.replacing import replace_file
 
 TYPE_CHECKING = False
@@ -170,19 +171,10 @@ class Lock:
     """
 
     def __init__(self, entry: Entry, *, wait: bool) -> None:
-        path = f"{entry.directory}/lock"
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = take_lock(entry.directory, None if wait else 0)
         except FileNotFoundError:
             raise NotFound(f"container {entry.id[:12]} does not exist") from None
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            # The holder before us may have removed the container: then this is a lock on nothing.
-            if os.fstat(self._fd).st_nlink == 0:
-                raise NotFound(f"container {entry.id[:12]} does not exist")
-        except BaseException:
-            os.close(self._fd)
-            raise
 
     def __enter__(self) -> Lock:
         return self

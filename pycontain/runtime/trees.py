@@ -29,6 +29,7 @@ from pycontain.kernel.constants import (
     O_PATH,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
+    SOCK_SEQPACKET,
     WEXITED,
 )
 from pycontain.plan.capabilities import SYS_ADMIN
@@ -173,7 +174,6 @@ class Trees:
 
 
 _CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
-SOCK_SEQPACKET = 5
 _NULL = os.makedev(1, 3)
 
 # The function that makes an op's tree, by the op's class.

@@ -43,6 +43,7 @@ ROOMS = {
         "record",
         "errors",
         "lean_json",
+        "sizes",
     }
 }
 

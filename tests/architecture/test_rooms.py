@@ -2,7 +2,7 @@
 
 ::
 
-    record errors lean_json modulepack  <-  kernel
+    record errors lean_json modulepack sizes  <-  kernel
                                         <-  spec  <-  plan
                                         <-  cgroups  ->  kernel, spec
     runtime  ->  plan, spec, kernel, cgroups
@@ -17,7 +17,7 @@ from __future__ import annotations
 import pytest
 from architecture.source import COMPILED, Module, module_of, package_modules, parse
 
-FOUNDATION = {"record", "errors", "lean_json", "modulepack", ""}
+FOUNDATION = {"record", "errors", "lean_json", "modulepack", "sizes", ""}
 
 #: room: the rooms that it may import from, beside the foundation and itself.
 ARROWS: dict[str, set[str]] = {
@@ -25,6 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "lean_json": set(),
     "modulepack": set(),
+    "sizes": set(),
     "": set(),
     "kernel": set(),
     "reaper": set(),

@@ -304,6 +304,25 @@ def test_what_the_container_sees(oci: Oci, options: tuple[str, ...], namespace: 
         assert ("ro" in seen(out, "/sys/fs/cgroup").flags) is bool(options)
 
 
+@pytest.mark.skipif(not cgroup1_mount("freezer"), reason="no cgroups of version 1")
+@pytest.mark.parametrize("kinds", [("mount",), ("mount", "pid")], ids=["the host's ids", "own ids"])
+@pytest.mark.parametrize("paused", [False, True])
+def test_delete_without_version_2(oci: Oci, kinds: tuple[str, ...], *, paused: bool) -> None:
+    """L7: every process goes, without cgroup.kill, and also when they are frozen."""
+    words = ("unshare", "-m", "sh", "-c", f'umount {cgroup2_mount()} && exec "$0" "$@"', *oci.program)
+    old = Oci(oci.root, oci.place, oci.rootfs, words)
+    document = limited(oci, {}, "sh", "-c", "sleep 1000 & exec sleep 1000")
+    document["linux"]["namespaces"] = [{"type": kind} for kind in kinds]
+    old.ok("run", "--detach", "-b", oci.bundle(document), "c")
+    freezer = paths("c").v1["freezer"]
+    until(lambda: len(Path(freezer, "cgroup.procs").read_text().split()) == 2)
+    if paused:
+        old.ok("pause", "c")
+    old.ok("delete", "--force", "c", timeout=20)
+    assert oci.left() == []
+    assert not os.path.exists(freezer)
+
+
 @pytest.mark.parametrize("options", [("ro",), ()])
 def test_what_a_container_sees_in_a_namespace_that_is_joined(oci: Oci, options: tuple[str, ...]) -> None:
     """M12, N2: the hierarchies from the root of that namespace on, as /proc/self/cgroup counts them."""

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycontain.engine import deviceargs, envfile, limits, namespaces, netfiles, security, signals, sizes
+from pycontain import sizes
+from pycontain.engine import deviceargs, envfile, limits, namespaces, netfiles, security, signals
 from pycontain.engine.capabilities import DEFAULT, NAMES, effective, parse_name
 from pycontain.engine.limits import RLIM_INFINITY, Ulimit
 from pycontain.errors import HostError, UsageError

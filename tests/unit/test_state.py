@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pycontain import lean_json
 from pycontain.errors import Exists, NotFound, StoreError
-from pycontain.runtime import processes, state
+from pycontain.runtime import processes, remove, state
 from pycontain.runtime.settings import Settings
 from pycontain.runtime.state import Entry, State, Store
 
@@ -254,14 +254,29 @@ def test_lock_of_a_removed_container_is_not_found(store: Store) -> None:
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    for name in os.listdir(entry.directory):
-        os.unlink(f"{entry.directory}/{name}")
-    os.rmdir(entry.directory)
+    remove.remove_tree(entry.directory)
     held.release()
     waiting.join()
     assert len(found) == 1
     with pytest.raises(NotFound):
         entry.lock()
+
+
+def test_removal_goes_on_against_those_who_want_the_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them makes the file of the lock anew where it is missing, even between the last two steps."""
+    entry = add(store)
+    rmdir = remove._rmdir
+    wanting = [False, True, True]
+
+    def beaten(directory: int, name: str) -> None:
+        if wanting.pop():
+            entry.lock().release()
+        rmdir(directory, name)
+
+    monkeypatch.setattr(remove, "_rmdir", beaten)
+    remove.remove_tree(entry.directory)
+    assert wanting == []
+    assert not os.path.exists(entry.directory)
 
 
 def test_released_lock_can_be_released_again(store: Store) -> None:
