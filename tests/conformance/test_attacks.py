@@ -1,7 +1,7 @@
 """Attacks on runtimes that were published, and ways that lead there: each gets nowhere.
 
 Most attacks are functions that return what they have got, so that the same one shows on an old runc or crun that it can
-be seen when it works. The numbers are those of pycontain(7), "Attacks".
+be seen when it works. The numbers are those of pycontain-security(7).
 """
 
 from __future__ import annotations

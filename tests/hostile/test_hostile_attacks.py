@@ -1,4 +1,4 @@
-"""Published attacks that need more than a hostile root; the numbers are those of pycontain(7), "Attacks".
+"""Published attacks that need more than a hostile root; the numbers are those of pycontain-security(7).
 
 That they work elsewhere is shown by ``tests/conformance/test_attacks.py``, with an old runc, and by the controls here.
 """
