@@ -357,6 +357,23 @@ def test_descriptors_of_the_caller(oci: Oci) -> None:
     }
 
 
+@pytest.mark.parametrize("joins", [False, True], ids=["new ids", "the host's ids"])
+def test_who_waits_holds_nothing_of_the_host(oci: Oci, joins: bool) -> None:
+    """5, 10: a container that was created may wait for long, and others may share its process ids."""
+    leaked = os.dup2(os.open("/etc", os.O_RDONLY), 50, inheritable=True)
+    document = hostile(oci, oci.rootfs, "true")
+    if joins:
+        document["linux"]["namespaces"] = [one for one in document["linux"]["namespaces"] if one["type"] != "pid"]
+    try:
+        oci.ok("create", "-b", oci.bundle(document), "c", pass_fds=(leaked,))
+    finally:
+        os.close(leaked)
+    held = Path(f"/proc/{oci.state('c')['pid']}/fd")
+    # the standard streams are the caller's; what is left is the socket at which it is started
+    assert [os.readlink(path).partition(":")[0] for path in held.iterdir() if int(path.name) > 2] == ["socket"]
+    oci.ok("start", "c")
+
+
 # 10: CVE-2016-9962
 
 
