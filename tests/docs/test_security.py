@@ -11,7 +11,10 @@ from docs.documents import REPOSITORY
 PAGE = (REPOSITORY / "man" / "source" / "pycontain-security.7.md").read_text(encoding="utf-8")
 TESTS = REPOSITORY / "tests"
 #: Their descriptions begin with the number of the attack.
-NUMBERED = (TESTS / "conformance" / "test_attacks.py", TESTS / "hostile" / "test_hostile_attacks.py")
+NUMBERED = (
+    *(TESTS / "conformance").glob("test_attacks*.py"),
+    TESTS / "hostile" / "test_hostile_attacks.py",
+)
 NAMED = re.compile(r"^ +(\w+\.py)::(\w+)$", re.MULTILINE)
 
 

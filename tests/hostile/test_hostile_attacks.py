@@ -1,6 +1,6 @@
 """Published attacks that need more than a hostile root; the numbers are those of pycontain-security(7).
 
-That they work elsewhere is shown by ``tests/conformance/test_attacks.py``, with an old runc, and by the controls here.
+That they work elsewhere is shown by ``tests/conformance/test_attacks*.py``, with an old runc, and by the controls here.
 """
 
 from __future__ import annotations
