@@ -45,6 +45,7 @@ def pages() -> dict[str, str]:
     found[f"man/{PROGRAM}.5"] = _page(PROGRAM, "5", "files and formats of pycontain")
     found[f"man/{OCI}.8"] = _page(OCI, "8", "an OCI runtime for container engines")
     found[f"man/{PROGRAM}-design.7"] = _page(f"{PROGRAM}-design", "7", "how pycontain is built, and why so")
+    found[f"man/{PROGRAM}-security.7"] = _page(f"{PROGRAM}-security", "7", "attacks, defences, and the tests of both")
     found[f"man/{PROGRAM}-performance.7"] = _page(
         f"{PROGRAM}-performance", "7", "what a start takes beside other programs"
     )

@@ -9,6 +9,7 @@ from pycontain.engine import monitors, protocol
 from pycontain.engine.attach import Connection
 from pycontain.errors import WrongState
 from pycontain.kernel import _sys
+from pycontain.runtime.init import close_others
 from pycontain.runtime.state import MONITORED
 
 TYPE_CHECKING = False
@@ -66,6 +67,7 @@ class Keeper:
         for number in range(3):
             os.dup2(null, number)
         master, pidfd = self._created.terminal, self._created.pidfd
+        close_others((master, pidfd))
         poll = select.poll()
         for fd in (master, pidfd):
             poll.register(fd, select.POLLIN)

@@ -24,7 +24,7 @@ from pycontain.kernel import _sys
 from pycontain.kernel.constants import PR_SET_CHILD_SUBREAPER
 from pycontain.runtime import state
 from pycontain.runtime.channel import decode
-from pycontain.runtime.init import Stdio
+from pycontain.runtime.init import Stdio, close_others
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,11 +129,14 @@ def _be_monitor(making: Subject, ends: _Ends, report: int) -> NoReturn:
         os.chdir("/")
         for number in range(3):
             os.dup2(ends.null, number)
+        arguments = [making.entry.directory, *map(str, ends.monitors)]
+        command, environment = [*_interpreter(), "--internal-monitor", *arguments], _environment()
+        # what the caller has left open, a lock or the end of a pipe, must not live as long as the container
+        close_others((report, *ends.monitors))
         for fd in ends.monitors:
             if fd >= 0:
                 os.set_inheritable(fd, True)
-        arguments = [making.entry.directory, *map(str, ends.monitors)]
-        os.execve("/proc/self/exe", [*_interpreter(), "--internal-monitor", *arguments], _environment())
+        os.execve("/proc/self/exe", command, environment)
     except BaseException as error:  # a fork must not run its parent's code
         _fail(report, error)
 

@@ -6,7 +6,6 @@ import _signal
 import select
 
 from pycontain.kernel import _sys
-from pycontain.runtime import create
 from pycontain.runtime.deadline import Deadline
 
 TYPE_CHECKING = False
@@ -45,6 +44,8 @@ def attend(created: Created, deadline: Deadline | None = None) -> tuple[int, int
     finally:
         for number, handler in forwarded.items():
             _signal.signal(number, handler)
+    from pycontain.runtime import create  # whoever made the process has it; terminals need only the signals
+
     return create.wait(created)
 
 

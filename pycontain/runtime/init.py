@@ -103,7 +103,13 @@ def main(
 
 
 def _await_start(plan: Plan, channel: Channel, listener: int) -> Channel:
-    """Say that all is ready, wait for the start, and return the channel that it came by."""
+    """Say that all is ready, wait for the start, and return the channel that it came by.
+
+    Nothing of the host's is held meanwhile, however long that is: not what the caller has left open, no cgroup and no
+    namespace. Whoever seizes this process, where others share its process ids, would get at the host by it.
+    """
+    waiting = (channel.fd, listener) if listener >= 0 else (channel.fd,)
+    close_others((*waiting, *range(3, 3 + plan.process.preserve_fds)))
     if listener < 0:
         channel.send(READY)
         channel.receive(START)

@@ -16,6 +16,7 @@ import time
 from pycontain.errors import UsageError
 from pycontain.kernel import _sys
 from pycontain.runtime.deadline import Deadline
+from pycontain.runtime.forwarding import FORWARDED, forwarder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,12 +34,6 @@ _PIECE = 4096
 _QUIET_S = 0.1
 
 _JOB_CONTROL = (_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU, _signal.SIGCONT)
-# Not forwarded: what cannot be caught; what the kernel sends about our own doings (SIGCHLD, SIGPIPE, SIGURG, faults,
-# for which returning from a handler would repeat the fault for ever); SIGWINCH, which has its own way; glibc's two.
-_OWN = {
-    _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGPIPE, _signal.SIGURG, _signal.SIGWINCH,
-    _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, 32, 33,
-}  # fmt: skip
 
 
 class KeyFilter:
@@ -156,7 +151,7 @@ def session_signals(terminal: RawTerminal | None, *, proxy: bool = True) -> tupl
     if terminal is not None:
         wanted.add(_signal.SIGTSTP)
     if proxy:
-        wanted |= set(range(1, 65)) - _OWN - (set(_JOB_CONTROL) if os.isatty(0) else set())
+        wanted |= set(FORWARDED) - (set(_JOB_CONTROL) if os.isatty(0) else set())
     else:
         wanted |= {_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM}
     return tuple(sorted(wanted))
@@ -332,8 +327,6 @@ def attend(
 
 def be_terminal(created: Created, *, interactive: bool, detach_keys: bytes = b"") -> bool:
     """Be the terminal of a process that has been started, until it ends; return False when the user detached."""
-    from pycontain.runtime.forwarding import forwarder
-
     forward = forwarder(created.pidfd)
     return relay_terminal(
         created.terminal, created.pidfd, interactive=interactive, detach_keys=detach_keys, forward=forward

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from harness import images
+from harness.attacks import Old
 from harness.oci import Oci
+from harness.references import Reference, falls_before
 
 
 @pytest.fixture
@@ -42,3 +44,19 @@ def shared(oci: Oci) -> Path:
     directory.mkdir()
     (directory / "file").write_text("of the host\n")
     return directory
+
+
+@pytest.fixture
+def reference(busybox: Path) -> Iterator[Old]:
+    """Yield a function that returns an old runtime; the test is skipped where it is not old enough."""
+    made: list[Reference] = []
+
+    def make(name: str, fixed: tuple[int, ...]) -> Oci:
+        place = images.memory_directory("reference-")
+        made.append(Reference(falls_before(name, fixed), place, busybox))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.remove_all()
+        images.remove(one.place)

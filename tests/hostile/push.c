@@ -1,4 +1,4 @@
-/* Run by test_hostile_attacks.py and test_attacks.py: tries to type a key on each terminal that it has or can find. */
+/* Run by test_hostile_attacks.py and test_attacks_inside.py: tries to type a key on each terminal that it has or can find. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/ioctl.h>

@@ -1,10 +1,12 @@
-"""Published attacks that need more than a hostile root; the numbers are those of pycontain(7), "Attacks".
+"""Published attacks that need more than a hostile root; the numbers are those of pycontain-security(7).
 
-That they work elsewhere is shown by ``tests/conformance/test_attacks.py``, with an old runc, and by the controls here.
+That they work elsewhere is shown by ``tests/conformance/test_attacks*.py``, with an old runc, and by the controls here.
 """
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import socket
 import subprocess
@@ -50,6 +52,24 @@ def test_a_working_directory_outside(pycontain: Cli, busybox: Path, tmp_path: Pa
             outside += "lies outside the container's root" in done.stderr
     # control: some of these were directories
     assert outside
+
+
+@pytest.mark.parametrize("options", [[], ["-t"], ["-i"]], ids=["", "terminal", "input"])
+def test_who_waits_and_who_attends_hold_nothing_of_the_caller(
+    pycontain: Cli, busybox: Path, tmp_path: Path, options: list[str]
+) -> None:
+    """5, 10: a container that was created may wait for long, and its monitor stays as long as it does."""
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        argv = pycontain.argv("create", *options, busybox, "--", "/bin/true")
+        done = subprocess.run(argv, pass_fds=(lock.fileno(),), capture_output=True, text=True, timeout=30, check=True)
+    state = json.loads((pycontain.root / "state" / "containers" / done.stdout.strip() / "state.json").read_text())
+    assert "monitor" in Path(f"/proc/{state['monitor_pid']}/cmdline").read_text()
+    held = {os.readlink(path).partition(":")[0] for path in Path(f"/proc/{state['pid']}/fd").iterdir()}
+    assert held <= {"socket", "pipe", "/dev/null", "/", "/dev/pts/0"}, held
+    # the lock of a script that starts a container ends with the script
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_nothing_covers_what_the_runtime_mounts(pycontain: Cli, busybox: Path, tmp_path: Path) -> None:
