@@ -18,7 +18,7 @@ BUILD_ENV := PATH=$(CURDIR)/$(BIN):$$PATH
 SOURCES := pyproject.toml meson.build meson.options tools/modulepack.py \
 	$(shell find pycontain completions -type f -not -name '*.pyc' -not -name '*.so') $(wildcard man/*.[1-8])
 UNIT_TESTS := $(wildcard tests/architecture tests/unit)
-SOAK_TESTS := tests/cli/test_crash.py tests/cli/test_stress.py tests/conformance/test_crash.py
+SOAK_TESTS := $(foreach name,cli/test_crash cli/test_faults cli/test_stress conformance/test_crash conformance/test_faults,tests/$(name).py)
 # set, it makes every run of the tests compile them again
 unexport PYTHONDONTWRITEBYTECODE
 # the shell words of one list of requirements in pyproject.toml: "dependencies" or "test"

@@ -36,7 +36,19 @@ POSTSTART, POSTSTOP = "poststart", "poststop"
 LOCK_WITHIN_S = 10.0
 _CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 _MAX_ID = 1024
-_STORED_AS: dict[str, type] = {"str": str, "int": int, "bool": bool, "dict": dict, "tuple": list}
+_STATUSES = (CREATING, CREATED, RUNNING, PAUSED, STOPPED)
+_MAPPING = {"container_id": int, "host_id": int, "size": int}
+# what a state's fields are in JSON, by name or by type; a dict with "" has any names, a list any length
+_SHAPES: dict[str, object] = {
+    "str": str,
+    "int": int,
+    "bool": bool,
+    "tuple[str, ...]": [str],
+    "dict[str, str]": {"": str},
+    "cgroup": {"unified": str, "anchor": str, "own": str, "v1": {"": str}, "unusable": {"": str}},
+    "userns": {"kind": str, "uid_map": [_MAPPING], "gid_map": [_MAPPING], "idmap": bool},
+    "scheduling": {"personality": int, "memory_mode": int, "memory_nodes": [int]},
+}
 
 
 class State(Record):
@@ -158,9 +170,9 @@ class Container:
         if not isinstance(document, dict) or document.get("version") != VERSION:
             raise StoreError(f"{path}: state of another version", hint="delete --force removes it")
         for name, value in document.items():
-            declared = State._fields.get(name, "").partition("[")[0]
-            if not declared or type(value) is not _STORED_AS[declared]:
-                raise StoreError(f"damaged state: {path}: {name}", hint="delete --force removes it")
+            shape = _SHAPES.get(name) or _SHAPES.get(State._fields.get(name, ""))
+            if not _fits(value, shape) or (name == "status" and value not in _STATUSES):
+                raise StoreError(f"damaged state: {path}: {name!r}", hint="delete --force removes it")
             if isinstance(value, list):
                 document[name] = tuple(value)
         try:
@@ -277,6 +289,20 @@ class Store:
             return sorted(name for name in os.listdir(self.root) if not name.startswith("."))
         except FileNotFoundError:
             return []
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    """Return whether a value of a state file can be what was saved; None for a shape fits nothing."""
+    if isinstance(shape, dict):
+        partial = "" in shape or shape is _SHAPES["scheduling"]
+        if not isinstance(value, dict) or not (partial or len(value) in (0, len(shape))):
+            return False
+        return all(_fits(inner, shape.get(name, shape.get(""))) for name, inner in value.items())
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_fits(inner, shape[0]) for inner in value)
+    if type(value) is not shape:
+        return False
+    return 0 <= value < 1 << 63 if shape is int else shape is bool or "\0" not in value
 
 
 def _is_directory(path: str) -> bool:

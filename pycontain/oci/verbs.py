@@ -31,10 +31,11 @@ _NO_START = {
 
 def create(invocation: Invocation, told: Told) -> int:
     """Make a container that waits to be started."""
-    from pycontain.oci import lifehooks
-    from pycontain.oci.making import Making, check_console, request
+    from pycontain.oci.making import Making, check_console, request  # first: its group has the others
 
     asked = request(invocation, told)
+    from pycontain.oci import lifehooks
+
     with lifehooks.HostView() as view, Making(invocation, asked, view, held=True) as making:
         check_console(making.bundle, making.request, needed=True)
         making.create(status=CREATED)

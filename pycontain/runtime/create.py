@@ -383,10 +383,7 @@ def start_error(data: bytes, process: ProcessPlan) -> PycontainError:
 
 def abandon(created: Created) -> None:
     """Kill init and reap it; used when a start cannot be completed. Does all of it, whatever fails."""
-    try:
-        created.channel.close()
-    except OSError:
-        pass  # it is closed
+    created.channel.close()
     try:
         _sys.pidfd_send_signal(created.pidfd, 9, 0)
         _reap(created, DIES_WITHIN_MS)

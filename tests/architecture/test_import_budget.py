@@ -12,9 +12,12 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from harness.cli import Cli, describe
+from harness import images
+from harness.cli import Cli
+from harness.oci import Oci
 from harness.probe import requires
 from harness.tools import load_tool
+from harness.waiting import until
 
 pytestmark = [pytest.mark.runtime, requires("root", "program:strace")]
 
@@ -28,6 +31,19 @@ OURS = {"pycontain.launcher._start", "pycontain.modules", "pycontain.kernel._sys
 #: What is read from the pack: packages that are imported before the first group, then these groups.
 PACKAGES_OF_OURS = ("pycontain", "pycontain.cli")
 GROUPS = ("pycontain.cli.main", "pycontain.cli.running", "pycontain.engine.spawn", "pycontain.engine.config")
+
+#: The same of the runtime of engines, whose commands each read their own: a way in for all, then one for each.
+OCI_PACKAGES = ("pycontain", "pycontain.oci")
+OCI_GROUPS = {
+    "create": ("pycontain.oci.main", "pycontain.oci.verbs", "pycontain.oci.making"),
+    "state": ("pycontain.oci.main", "pycontain.oci.listing"),
+    "start": ("pycontain.oci.main", "pycontain.oci.verbs"),
+    "exec": ("pycontain.oci.main", "pycontain.oci.exec"),
+    "kill": ("pycontain.oci.main", "pycontain.oci.verbs"),
+    "list": ("pycontain.oci.main", "pycontain.oci.listing"),
+    "delete": ("pycontain.oci.main", "pycontain.oci.verbs"),
+    "run": ("pycontain.oci.main", "pycontain.oci.run"),
+}
 
 #: Rooms of ours that may be loaded.
 ROOMS = {
@@ -44,7 +60,20 @@ ROOMS = {
         "errors",
         "lean_json",
         "sizes",
-    }
+    },
+    "oci": {
+        "oci",
+        "runtime",
+        "plan",
+        "spec",
+        "cgroups",
+        "kernel",
+        "launcher",
+        "record",
+        "errors",
+        "lean_json",
+        "sizes",
+    },
 }
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -67,25 +96,48 @@ def loaded(trace: str) -> set[str]:
     return names
 
 
-def _trace(cli: Cli, path: Path, *args: str) -> str:
-    command = ["strace", "-f", "-o", str(path), "-e", "trace=open,openat", *cli.argv(*args)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, describe(done)
+def _trace(path: Path, argv: list[str]) -> str:
+    """Run a command, and return which files its processes opened until it ended."""
+    # as its grandchild, strace does not wait for a container that stays
+    command = ["strace", "-D", "-f", "-o", str(path), "-e", "trace=open,openat", *argv]
+    # pipes are handed on; the output to anything else is copied, which needs some modules more
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.wait(60) == 0, argv
+    until(lambda: f"{process.pid} +++ exited" in re.sub(" +", " ", path.read_text(errors="replace")))
     return path.read_text(errors="replace")
 
 
 def test_run_loads_only_what_the_table_allows(pycontain: Cli, busybox: Path, tmp_path: Path) -> None:
     pycontain.ok("run", "--rm", busybox, "--", "/bin/true")  # what is compiled or cached once is there
-    trace = _trace(pycontain, tmp_path / "trace", "run", "--rm", str(busybox), "--", "/bin/true")
+    trace = _trace(tmp_path / "trace", pycontain.argv("run", "--rm", str(busybox), "--", "/bin/true"))
     assert loaded(trace) - START - CODECS == OURS
     # once for its table, and once for each thing that is read: a module that is in no group has been imported
     assert trace.count("/pycontain/modules.pack") == 1 + len(PACKAGES_OF_OURS) + len(GROUPS)
 
 
-def test_groups_hold_only_what_the_table_allows() -> None:
+def test_commands_of_the_runtime_load_only_what_the_table_allows(busybox: Path, tmp_path: Path) -> None:
+    place = images.memory_directory("oci-")
+    try:
+        oci = Oci(place / "root", place, busybox)
+        bundle = str(oci.bundle(oci.config("sleep", "1000")))
+        words = {"create": ("-b", bundle, "c"), "exec": ("c", "true"), "kill": ("c", "KILL"), "list": ()}
+        words |= {"delete": ("-f", "c"), "run": ("-d", "-b", bundle, "c")}
+        for command, groups in OCI_GROUPS.items():
+            trace = _trace(tmp_path / command, oci.argv(command, *words.get(command, ("c",))))
+            assert loaded(trace) - START - CODECS == OURS, command
+            assert trace.count("/pycontain/modules.pack") == 1 + len(OCI_PACKAGES) + len(groups), command
+        oci.remove_all()
+    finally:
+        images.remove(place)
+
+
+@pytest.mark.parametrize(
+    ("program", "used"), [("run", GROUPS), ("oci", tuple({name for names in OCI_GROUPS.values() for name in names}))]
+)
+def test_groups_hold_only_what_the_table_allows(program: str, used: tuple[str, ...]) -> None:
     sources = tool.Sources(REPOSITORY / "pycontain")
-    rooms = {name.split(".")[1] for group in GROUPS for name in tool.groups(sources)[group] if "." in name}
-    assert rooms - ROOMS["run"] == set()
+    rooms = {name.split(".")[1] for group in used for name in tool.groups(sources)[group] if "." in name}
+    assert rooms - ROOMS[program] == set()
 
 
 def test_the_trace_is_read_rightly() -> None:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 
 import pytest
-from harness.disturb import Report, disturbed
+from harness.disturb import Report, disturbed, points
 from harness.oci import Oci
 from harness.probe import requires
 from harness.subjects import COMMANDS, Subject
@@ -18,9 +17,8 @@ from harness.subjects import COMMANDS, Subject
 pytestmark = requires("root")
 
 SOAK = int(os.environ.get("PYCONTAIN_SOAK", "1"))
-ERRORS = ("EMFILE", "ENOSPC", "ENOMEM", "EIO", "EINTR")
 #: How many calls of each command fail in one run of the suite.
-EACH = 40
+EACH = 30
 
 
 def judge(oci: Oci, name: str, report: Report) -> None:
@@ -55,14 +53,6 @@ def fail(subject: Subject, name: str, at: int, error: str) -> Report:
     except AssertionError as failed:
         raise AssertionError(f"{name}: call {at} with {error}: {report}") from failed
     return report
-
-
-def points(stops: list[str], dice: random.Random) -> Iterator[tuple[int, str]]:
-    """Yield numbers of calls and errors: first each call's first occurrence, then any."""
-    first = [stops.index(call) + 1 for call in set(stops)]
-    others = sorted(set(range(1, len(stops) + 1)) - set(first))
-    for some in (sorted(first), others):
-        yield from dice.sample([(at, error) for at in some for error in ERRORS], len(some) * len(ERRORS))
 
 
 @pytest.mark.timeout(300 * SOAK)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,9 @@ INFALLIBLE = (
     *("getpid", "gettid", "getppid", "getuid", "geteuid", "getgid", "getegid", "umask", "arch_prctl", "rseq"),
     *("set_tid_address", "set_robust_list", "sched_yield", "futex", "alarm", "munmap", "madvise", "brk"),
 )
+
+#: The errors that calls are made to fail with.
+ERRORS = ("EMFILE", "ENOSPC", "ENOMEM", "EIO", "EINTR")
 
 #: What is opened when the interpreter has booted: the first thing that is our own doing.
 _BOOT = "/pycontain/modules.pack"
@@ -76,3 +80,11 @@ def disturbed(
     found = json.loads(last)
     stops = [f">{_NAMES[number]}" if number >= 0 else f"<{_NAMES[-1 - number]}" for number in found["stops"]]
     return Report(found["code"], stdout, said, stops, found["program"], found["words"])
+
+
+def points(stops: list[str], dice: random.Random) -> Iterator[tuple[int, str]]:
+    """Yield numbers of calls and errors: first each call's first occurrence, then any."""
+    first = [stops.index(call) + 1 for call in set(stops)]
+    others = sorted(set(range(1, len(stops) + 1)) - set(first))
+    for some in (sorted(first), others):
+        yield from dice.sample([(at, error) for at in some for error in ERRORS], len(some) * len(ERRORS))
