@@ -9,11 +9,10 @@ from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.errors import SpecError, UsageError, WrongState
 from pycontain.kernel import _sys
 from pycontain.oci import bundle, console, store
-from pycontain.oci.assembly import available_capabilities, ungrantable, users_from
+from pycontain.oci.assembly import available_capabilities, check_groups, ungrantable, users_from
 from pycontain.oci.making import FILTER, preserved
 from pycontain.oci.notifying import saved_listener
 from pycontain.oci.store import PAUSED, RUNNING
-from pycontain.plan.facts import USERNS_SINGLE
 from pycontain.plan.process import compile_process
 from pycontain.plan.scheduling import of_process
 from pycontain.runtime import create, forwarding, probe, processes
@@ -144,14 +143,16 @@ def _compile(container: Container, saved: State, process: Process, preserve: int
             seccomp: bytes | None = file.read()
     except FileNotFoundError:
         seccomp = None
+    users = users_from(saved.userns)
+    check_groups(process, users)
     return compile_process(
         process,
         last_capability=probe.last_capability(),
         seccomp=seccomp,
         seccomp_flags=saved.seccomp_flags,
         preserve_fds=preserve,
-        groups=saved.userns["kind"] != USERNS_SINGLE,
-        available=available_capabilities(users_from(saved.userns)),
+        groups=users.has_groups,
+        available=available_capabilities(users),
     ).replace(scheduling=_scheduling(process, saved))
 
 

@@ -25,12 +25,19 @@ class UserNamespace(Record):
 
     ``kind`` is one of USERNS_*. The maps are written as they stand; empty with USERNS_HOST and USERNS_JOINED.
     ``idmap`` tells that host trees are shifted by idmapped mounts (they are not where the ids are the same).
+    ``setgroups`` is false in a namespace that exists and in which that call is denied: user_namespaces(7).
     """
 
     kind: str
     uid_map: tuple[IDMapping, ...] = ()
     gid_map: tuple[IDMapping, ...] = ()
     idmap: bool = False
+    setgroups: bool = True
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether processes can be given other groups than they have."""
+        return self.setgroups and self.kind != USERNS_SINGLE
 
     @property
     def new(self) -> bool:
