@@ -244,3 +244,30 @@ def test_explain_knows_the_user(single: Rootless) -> None:
     assert done.returncode == 1
     assert "not on this host: capability CAP_SYS_RESOURCE: this user does not have it" in done.stdout
     assert single.ok("explain", "-b", single.bundle(single.config("true"))).startswith("on the host:")
+
+
+@requires("program:podman")
+@pytest.mark.parametrize("ids", [ONE, RANGE])
+def test_podman_of_an_ordinary_user(ids: str, request: pytest.FixtureRequest, busybox: Path) -> None:
+    """Podman makes the user namespace itself, and calls the runtime as root in it."""
+    user: OrdinaryUser = request.getfixturevalue(ids)
+    root, store = user.rootfs(busybox), ("--root", str(user.home / "store"), "--runroot", str(user.runtime_directory))
+    podman = ("podman", "--runtime", str(PROGRAM), "--cgroup-manager", "cgroupfs", "--events-backend", "file", *store)
+
+    def ok(*words: str) -> str:
+        done = user.run(*podman, *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    offline = ("--network", "none", "--rootfs", str(root))
+    try:
+        assert ok("run", "--rm", *offline, "id", "-u") == "0\n"
+        name = ok("run", "-d", "--hostname", "box", *offline, "sh", "-c", "trap exit TERM; while :; do sleep .1; done")
+        assert ok("exec", name.strip(), "hostname") == "box\n"
+        assert "Up " in ok("ps")
+        ok("stop", "-t", "5", name.strip())
+        assert "Exited (0)" in ok("ps", "-a")
+        ok("rm", name.strip())
+    finally:
+        user.run(*podman, "rm", "--all", "--force", "--time", "0")
+        user.run(*podman, "system", "migrate")  # ends the process that keeps the user namespace
