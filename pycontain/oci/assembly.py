@@ -19,7 +19,15 @@ from pycontain.oci.undoing import PARENT
 from pycontain.plan import capabilities
 from pycontain.plan.compile import ROOT_PROPAGATION, compile_plan
 from pycontain.plan.device_filter import build, container_rules
-from pycontain.plan.facts import UNIFIED, USERNS_CUSTOM, USERNS_HOST, USERNS_JOINED, HostFacts, UserNamespace
+from pycontain.plan.facts import (
+    UNIFIED,
+    USERNS_CUSTOM,
+    USERNS_HOST,
+    USERNS_JOINED,
+    USERNS_SINGLE,
+    HostFacts,
+    UserNamespace,
+)
 from pycontain.plan.rootfs import DIRECTORY, RootSource
 from pycontain.plan.scheduling import ALL_CPUS
 from pycontain.record import Record
@@ -155,6 +163,8 @@ def compile_bundle(bundle: Bundle, container_id: str, cgroup: Cgroup, cache: str
     spec = bundle.spec
     _check_mount_namespace(spec)
     facts = _facts(spec, cgroup)
+    if spec.process is not None:
+        check_groups(spec.process, facts.userns)
     program, flags = None, 0
     if spec.linux.seccomp is not None:
         compiled = seccomp_cache.cached_filter(f"{cache}/seccomp", spec.linux.seccomp, facts.arch)
@@ -244,12 +254,32 @@ def _users(spec: Spec) -> UserNamespace:
     """Return the users of a configuration."""
     entry = spec.linux.namespace("user")
     if entry is None:
-        return UserNamespace(USERNS_HOST)
+        if not _sys.capget()[0] >> capabilities.SYS_ADMIN & 1:
+            raise SpecError("linux.namespaces", "an ordinary user needs a user namespace", hint="spec --rootless")
+        return UserNamespace(USERNS_HOST, setgroups=not probe.setgroups_denied())
     if entry.path is None:
-        return UserNamespace(USERNS_CUSTOM, spec.linux.uid_mappings, spec.linux.gid_mappings)
+        maps = spec.linux.uid_mappings, spec.linux.gid_mappings
+        # runtime.idmap writes such maps itself where it may write no others, and has to deny setgroups for it
+        own = os.geteuid() != 0 and all(len(rows) == 1 and rows[0].size == 1 for rows in maps)
+        return UserNamespace(USERNS_SINGLE if own else USERNS_CUSTOM, *maps)
     from pycontain.oci import joined
 
-    return UserNamespace(USERNS_JOINED, *joined.maps_of(spec, entry.path))
+    maps, setgroups = joined.maps_of(spec, entry.path)
+    return UserNamespace(USERNS_JOINED, *maps, setgroups=setgroups)
+
+
+def check_groups(process: Process, users: UserNamespace) -> None:
+    """Refuse groups that nobody can be given.
+
+    Raises:
+        SpecError: setgroups(2) is denied.
+    """
+    if process.user.additional_gids and not users.has_groups:
+        raise SpecError(
+            "process.user.additionalGids",
+            "groups cannot be changed in this user namespace",
+            hint="a map of more than one id, by newgidmap(1), allows it",
+        )
 
 
 def place(spec: Spec, container_id: str, root: str) -> CgroupPaths:

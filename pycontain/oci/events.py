@@ -34,14 +34,14 @@ def events(invocation: Invocation, told: Told) -> int:
         raise WrongState(f"container with id {container.id} is not running")
     with Cgroup(CgroupPaths(**state.cgroup)) as cgroup:
         if told.flag("stats"):
-            _print("stats", container.id, describe(stats(cgroup)))
+            _print("stats", container.id, describe(stats(cgroup), state.rdt))
             return 0
         kills = cgroup.oom_kills()
         due = time.monotonic() + interval
         while container.status(state) != STOPPED:
             now = time.monotonic()
             if now >= due:
-                _print("stats", container.id, describe(stats(cgroup)))
+                _print("stats", container.id, describe(stats(cgroup), state.rdt))
                 due = now + interval
             found = cgroup.oom_kills()
             if found > kills:
@@ -58,7 +58,7 @@ def _print(kind: str, name: str, data: dict[str, Any] | None) -> None:
     write(lean_json.dumps(line) + "\n")
 
 
-def describe(used: CgroupStats) -> dict[str, Any]:
+def describe(used: CgroupStats, rdt_directories: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return statistics in the form that engines read. Source: types/events.go of runc, as documents show it"""
     return {
         "cpu": _cpu(used),
@@ -69,9 +69,17 @@ def describe(used: CgroupStats) -> dict[str, Any]:
         "hugetlb": {
             one.page_size: {"usage": one.usage, "max": one.peak or 0, "failcnt": one.failures} for one in used.hugetlb
         },
-        "intel_rdt": {},
+        "intel_rdt": _intel_rdt(rdt_directories),
         "network_interfaces": None,
     }
+
+
+def _intel_rdt(directories: tuple[str, ...]) -> dict[str, Any]:
+    if not directories:
+        return {}
+    from pycontain.oci import rdt, rdtstats
+
+    return rdtstats.describe(directories, rdt.mounted())
 
 
 def _cpu(used: CgroupStats) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
 from pycontain.errors import SpecError, UsageError, WrongState
 from pycontain.kernel import _sys
 from pycontain.oci import bundle, console, store
-from pycontain.oci.assembly import available_capabilities, ungrantable
+from pycontain.oci.assembly import available_capabilities, check_groups, ungrantable
 from pycontain.oci.making import FILTER, preserved
 from pycontain.oci.notifying import saved_listener
 from pycontain.oci.store import PAUSED, RUNNING
-from pycontain.plan.facts import USERNS_SINGLE, saved_users
+from pycontain.plan.facts import saved_users
 from pycontain.plan.process import compile_process
 from pycontain.plan.scheduling import of_process
 from pycontain.runtime import create, forwarding, probe, processes
@@ -53,6 +53,7 @@ def execute(invocation: Invocation, told: Told) -> int:
     socket, detach = told.text("console-socket"), told.flag("detach")
     console.check(process, socket, needed=detach)
     users = saved_users(saved.userns)
+    check_groups(process, users)
     available = available_capabilities(users)
     for line in ungrantable(process, available):
         invocation.log.warning(line)
@@ -62,7 +63,7 @@ def execute(invocation: Invocation, told: Told) -> int:
         seccomp=_saved_filter(container),
         seccomp_flags=saved.seccomp_flags,
         preserve_fds=preserve,
-        groups=users.kind != USERNS_SINGLE,
+        groups=users.has_groups,
         available=available,
     ).replace(scheduling=_scheduling(process, saved), listen_fds=listen_fds)
     bind_cpus(plan.scheduling.first_cpus, "process.execCPUAffinity.initial")

@@ -9,6 +9,7 @@ from pycontain.kernel import _sys
 from pycontain.kernel.constants import CLONE_NEWUSER, WEXITED
 from pycontain.lean_json import child_path
 from pycontain.plan.namespaces import PROC_NAMES
+from pycontain.runtime import probe
 from pycontain.spec.ids import IDMapping
 from pycontain.spec.sysctl import sysctl_namespace, sysctl_path
 
@@ -41,28 +42,28 @@ def is_own(kind: str, path: str) -> bool:
         return False  # the attempt to join it will tell
 
 
-def maps_of(spec: Spec, path: str) -> Maps:
-    """Return the uid and gid maps of the user namespace that a configuration joins.
+def maps_of(spec: Spec, path: str) -> tuple[Maps, bool]:
+    """Return the uid and gid maps of the user namespace that a configuration joins, and whether it has setgroups.
 
     Raises:
         HostError: the path is no user namespace, or may not be entered.
         SpecError: the configuration has other maps.
     """
-    found = _read_maps(path)
+    found, setgroups = _read_maps(path)
     for name, given, real in zip(
         ("uidMappings", "gidMappings"), (spec.linux.uid_mappings, spec.linux.gid_mappings), found, strict=True
     ):
         if given and _sorted(given) != _sorted(real):
             raise SpecError(f"linux.{name}", f"is not the map of the user namespace {path}")
-    return found
+    return found, setgroups
 
 
 def _sorted(rows: tuple[IDMapping, ...]) -> list[tuple[int, int, int]]:
     return sorted((row.container_id, row.host_id, row.size) for row in rows)
 
 
-def _read_maps(path: str) -> Maps:
-    """Return the uid and gid maps of a user namespace, as the host's ids.
+def _read_maps(path: str) -> tuple[Maps, bool]:
+    """Return the uid and gid maps of a user namespace, as the host's ids, and whether setgroups is allowed there.
 
     A process in the namespace is looked at from outside, because what it reads itself is relative to itself.
 
@@ -90,7 +91,8 @@ def _read_maps(path: str) -> Maps:
         if said != b"\0":
             reason = os.strerror(int(said)).lower() if said else "the process that joins it has died"
             raise HostError(f"join user namespace {path}: {reason}")
-        return _read(f"/proc/{pid}/uid_map"), _read(f"/proc/{pid}/gid_map")
+        maps = _read(f"/proc/{pid}/uid_map"), _read(f"/proc/{pid}/gid_map")
+        return maps, not probe.setgroups_denied(f"/proc/{pid}")
     finally:
         os.close(finish)
         os.close(ready)

@@ -82,6 +82,27 @@ def enter(directories: tuple[str, ...], pid: int) -> None:
             raise HostError(f"{PATH}: {directory}/tasks: {(error.strerror or '').lower()}") from error
 
 
+def change(directories: tuple[str, ...], lines: tuple[str, ...], resctrl: str) -> Callable[[], None]:
+    """Change the schema of a container's class, and return what puts the former one back.
+
+    Raises:
+        HostError: it has no class of its own.
+        SpecError: the kernel refuses the schema.
+    """
+    if not directories:
+        raise HostError(f"{PATH}: the container was made without it: it has no class whose schema could be changed")
+    directory = directories[0]
+    if directory == resctrl:
+        raise HostError(f"{PATH}: the container is in the root class, which is that of everything on this host")
+    try:
+        with open(f"{directory}/schemata", encoding="utf-8") as file:
+            former = tuple(line.strip() for line in file if line.strip())
+    except OSError as error:
+        raise HostError(f"{PATH}: {directory}/schemata: {(error.strerror or '').lower()}") from error
+    _write_schemata(directory, lines, resctrl)
+    return lambda: _write_schemata(directory, former, resctrl)
+
+
 def remove(directories: list[str], rmdir: Callable[[str], None] = os.rmdir) -> None:
     """Remove directories that were made, the last one first; classes that others have joined stay.
 

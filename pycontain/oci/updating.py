@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from pycontain import lean_json, sizes
@@ -11,7 +12,7 @@ from pycontain.cgroups.devices import DeviceFilter
 from pycontain.cgroups.update import update as update_cgroup
 from pycontain.errors import HostError, UsageError, WrongState
 from pycontain.oci.invocation import Invocation
-from pycontain.oci.store import CREATED, PAUSED, RUNNING
+from pycontain.oci.store import CREATED, PAUSED, RUNNING, State
 from pycontain.oci.words import LIMITS, Told
 from pycontain.plan.device_filter import build, container_rules
 from pycontain.spec.decode import decode_resources
@@ -58,12 +59,29 @@ def update(invocation: Invocation, told: Told) -> int:
     if resources.devices:
         rules = container_rules(resources.devices)
         devices = DeviceFilter(rules, build(rules))
+    restore = _change_class(told, state)
     with Cgroup(CgroupPaths(**state.cgroup)) as cgroup:
-        if not cgroup.paths.exists:
-            raise HostError("the container has no cgroup: it has no limits", requirement="cgroup")
-        update_cgroup(cgroup, resources, devices)
+        try:
+            if document or restore is None:
+                if not cgroup.paths.exists:
+                    raise HostError("the container has no cgroup: it has no limits", requirement="cgroup")
+                update_cgroup(cgroup, resources, devices)
+        except BaseException:
+            if restore is not None:
+                restore()
+            raise
     container.unlock()
     return 0
+
+
+def _change_class(told: Told, state: State) -> Callable[[], None] | None:
+    """Change the schema of the container's class of resctrl; return what undoes it, None where nothing is asked for."""
+    lines = tuple(line for line in (told.text("l3-cache-schema"), told.text("mem-bw-schema")) if line)
+    if not lines:
+        return None
+    from pycontain.oci import rdt
+
+    return rdt.change(state.rdt, lines, rdt.mounted())
 
 
 def _document(told: Told) -> tuple[object, str]:

@@ -204,6 +204,8 @@ COMMANDS: dict[str, Command] = {
         (
             Option("resources", "file with linux.resources as JSON; - is standard input", short="r", metavar="FILE"),
             *(Option(name, help, metavar=metavar) for name, help, metavar in LIMITS),
+            Option("l3-cache-schema", "resctrl: part of the cache of level 3, such as L3:0=ff", metavar="SCHEMA"),
+            Option("mem-bw-schema", "resctrl: memory bandwidth, such as MB:0=50", metavar="SCHEMA"),
         ),
     ),
     "events": Command(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pycontain.errors import SpecError
 from pycontain.plan import mounts, namespaces, roots
 from pycontain.plan.devices import nodes_in_root
-from pycontain.plan.facts import USERNS_SINGLE
 from pycontain.plan.hooks import compile_hooks
 from pycontain.plan.ops import (
     AttachRoot,
@@ -102,7 +101,7 @@ def compile_plan(
             seccomp_flags=seccomp_flags,
             preserve_fds=preserve_fds,
             oom_score=oom_score,
-            groups=facts.userns.kind != USERNS_SINGLE,
+            groups=facts.userns.has_groups,
             available=facts.capabilities,
         ).replace(scheduling=of_spec(spec)),
         host_inside=not facts.privileged,

@@ -27,12 +27,19 @@ class UserNamespace(Record):
 
     ``kind`` is one of USERNS_*. The maps are written as they stand; empty with USERNS_HOST and USERNS_JOINED.
     ``idmap`` tells that host trees are shifted by idmapped mounts (they are not where the ids are the same).
+    ``setgroups`` is false in a namespace that exists and in which that call is denied: user_namespaces(7).
     """
 
     kind: str
     uid_map: tuple[IDMapping, ...] = ()
     gid_map: tuple[IDMapping, ...] = ()
     idmap: bool = False
+    setgroups: bool = True
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether processes can be given other groups than they have."""
+        return self.setgroups and self.kind != USERNS_SINGLE
 
     @property
     def new(self) -> bool:
@@ -59,6 +66,7 @@ def saved_users(saved: Mapping[str, Any]) -> UserNamespace:
         uid_map=tuple(IDMapping(**row) for row in saved["uid_map"]),
         gid_map=tuple(IDMapping(**row) for row in saved["gid_map"]),
         idmap=saved["idmap"],
+        setgroups=saved.get("setgroups", True),
     )
 
 

@@ -109,8 +109,11 @@ class Inside:
 def preload(ops: tuple[Op, ...]) -> None:
     """Load the modules that few plans need, while modules can be loaded."""
     for op in ops:
-        if isinstance(op, Attach) and op.copy_up:
-            import pycontain.runtime.copying
+        if isinstance(op, Attach):
+            if op.copy_up:
+                import pycontain.runtime.copying
+            if op.fresh is not None and any(len(value) > 80 for _, value in op.fresh.options):
+                import pycontain.runtime.longdata
         elif isinstance(op, PivotRoot) and not op.pivot:
             import pycontain.runtime.moveroot  # noqa: F401
 

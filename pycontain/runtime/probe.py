@@ -35,6 +35,12 @@ def in_first_user_namespace() -> bool:
         return file.read().split() == ["0", "0", "4294967295"]
 
 
+def setgroups_denied(process: str = "/proc/self") -> bool:
+    """Whether nobody in a process's user namespace may change groups. Source: user_namespaces(7)"""
+    with open(f"{process}/setgroups", encoding="utf-8") as file:
+        return file.read(4) == "deny"
+
+
 def last_capability() -> int:
     """Return the highest capability number that this kernel knows."""
     with open("/proc/sys/kernel/cap_last_cap", encoding="utf-8") as file:

@@ -480,6 +480,10 @@ def empty_directory(options: tuple[tuple[str, str], ...] = ()) -> int:
 
 
 def _new(fstype: str, source: str, options: tuple[tuple[str, str], ...], attributes: int = 0) -> int:
+    if any(len(os.fsencode(value)) > 255 for _, value in options):  # what fsconfig(2) takes
+        from pycontain.runtime import longdata
+
+        return longdata.new(_new, fstype, source, options, attributes)
     context = _sys.fsopen(fstype)
     try:
         _sys.fsconfig_set_string(context, "source", source)

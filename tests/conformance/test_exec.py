@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from harness.oci import Oci
 from harness.probe import requires
+from harness.terminal import receive_terminal
 
 pytestmark = requires("root")
 
@@ -116,14 +117,6 @@ def test_ps_of_a_stopped_container(oci: Oci) -> None:
     oci.ok("start", "c")
     oci.wait("c", "stopped")
     assert json.loads(oci.ok("ps", "-f", "json", "c")) is None
-
-
-def receive_terminal(listener: socket.socket) -> int:
-    listener.settimeout(20)
-    connection, _ = listener.accept()
-    with connection:
-        _, fds, _, _ = socket.recv_fds(connection, 100, 1)
-    return fds[0]
 
 
 def read_all(master: int) -> str:

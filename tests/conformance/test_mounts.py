@@ -342,3 +342,45 @@ def test_the_kernel_lists_mounts_in_order(oci: Oci, users: bool) -> None:
         document = in_userns(document)
     found = [Seen(line).place for line in lines(oci.runs(document))]
     assert found == ["/", *(mount["destination"] for mount in document["mounts"])]
+
+
+def layers(oci: Oci, number: int) -> list[str]:
+    """Return directories with long names, each with a file of its own."""
+    found = []
+    for index in range(number):
+        directory = oci.place / "layers" / f"{index:0>180}"
+        directory.mkdir(parents=True)
+        (directory / f"file{index}").write_text(f"{index}\n")
+        found.append(str(directory))
+    return found
+
+
+@pytest.mark.parametrize("users", [False, True], ids=["host users", "user namespace"])
+def test_an_overlay_of_many_layers(oci: Oci, users: bool) -> None:
+    """M6: an option may be longer than the 255 bytes of fsconfig(2), and than a page where layers are listed."""
+    options = ["lowerdir=" + ":".join(layers(oci, 24)), "ro"]
+    assert len(options[0]) > 4096
+    overlay = {"destination": "/mnt", "type": "overlay", "source": "overlay", "options": options}
+    document = with_mounts(oci, "ls /mnt | wc -l; cat /mnt/file23; ! touch /mnt/x 2>/dev/null; ls /proc/fs", overlay)
+    if users:
+        document = in_userns(document)
+    assert oci.runs(document).split()[:2] == ["24", "23"]
+
+
+@pytest.mark.parametrize("users", [False, True], ids=["host users", "user namespace"])
+def test_long_options_of_any_kind(oci: Oci, users: bool) -> None:
+    """M6: what is no list of layers goes through mount(2), with its flags, up to a page."""
+    names = layers(oci, 2)
+    options = [f"lowerdir={names[0]}\\::{names[1]}", "noexec"]
+    (Path(names[0] + ":")).mkdir()
+    (Path(names[0] + ":") / "colon").touch()
+    overlay = {"destination": "/mnt", "type": "overlay", "source": "overlay", "options": options}
+    document = with_mounts(oci, f"ls /mnt; {SHOW}", overlay)
+    if users:
+        document = in_userns(document)
+    found = oci.runs(document)
+    assert found.split()[:2] == ["colon", "file1"]
+    assert {"noexec"} <= seen(found, "/mnt").flags
+    assert [row.place for row in map(Seen, lines(found)) if row.type == "overlay"] == ["/mnt"]
+    overlay["options"] = [options[0] + ":" + ":".join(names * 12)]
+    assert "mount(2) takes 4095" in oci.refuses(with_mounts(oci, "true", overlay))

@@ -453,3 +453,15 @@ def test_other_platforms(oci: Oci) -> None:
     _, warnings = told(oci, document)
     for word in ("process.commandLine", "process.unknown", "windows", "zos", "vm"):
         assert any(line.startswith(word) for line in warnings)
+
+
+@pytest.mark.skipif("resctrl " in Path("/proc/mounts").read_text(), reason="resctrl is mounted here")
+def test_update_of_resctrl_where_there_is_none(oci: Oci) -> None:
+    """R3: a schema that cannot be had is an error, and no limit has changed."""
+    document = oci.config("sleep", "1000")
+    document["linux"]["resources"] = {"pids": {"limit": 20}}
+    oci.ok("run", "-d", "-b", oci.bundle(document), "c")
+    before = json.loads(oci.ok("events", "--stats", "c"))["data"]["pids"]["limit"]
+    for option in ("--l3-cache-schema", "--mem-bw-schema"):
+        assert "no resctrl" in oci.fails("update", option, "L3:0=1", "--pids-limit", "10", "c")
+    assert json.loads(oci.ok("events", "--stats", "c"))["data"]["pids"]["limit"] == before == 20

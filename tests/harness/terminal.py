@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import struct
 import termios
 import time
@@ -75,3 +76,12 @@ class Terminal:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
         os.close(self.master)
+
+
+def receive_terminal(listener: socket.socket) -> int:
+    """Return the terminal that a runtime hands to a console socket."""
+    listener.settimeout(20)
+    connection, _ = listener.accept()
+    with connection:
+        _, fds, _, _ = socket.recv_fds(connection, 100, 1)
+    return fds[0]

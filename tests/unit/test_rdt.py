@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pycontain.errors import HostError, SpecError
-from pycontain.oci import rdt
+from pycontain.oci import rdt, rdtstats
 from pycontain.runtime.journal import RDT, Journal
 from pycontain.spec.linux import IntelRdt
 
@@ -132,3 +132,57 @@ def test_where_it_is_mounted(tmp_path: Path) -> None:
     table.write_text("22 1 0:2 / /resctrl rw - proc resctrl rw\n")
     with pytest.raises(HostError, match="no resctrl"):
         rdt.mounted(str(table))
+
+
+def test_the_schema_of_a_class_is_changed_and_put_back(resctrl: Resctrl) -> None:
+    directories = resctrl.prepare(IntelRdt(clos_id="gold", l3_cache_schema="L3:0=f", enable_monitoring=True))
+    file = resctrl.root / "gold" / "schemata"
+    file.write_text(SCHEMATA)
+    restore = rdt.change(directories, ("L3:0=1", "MB:0=20"), str(resctrl.root))
+    assert file.read_text().startswith("L3:0=1\nMB:0=20\n")
+    file.write_text("")
+    restore()
+    assert file.read_text() == "L3:0=00ff;1=0fff\nMB:0= 100;1=  50\n"
+
+
+def test_what_has_no_class_of_its_own_is_not_changed(resctrl: Resctrl) -> None:
+    with pytest.raises(HostError, match="made without it"):
+        rdt.change((), ("L3:0=1",), str(resctrl.root))
+    with pytest.raises(HostError, match="root class"):
+        rdt.change((str(resctrl.root),), ("L3:0=1",), str(resctrl.root))
+    assert (resctrl.root / "schemata").read_text() == SCHEMATA
+
+
+def test_statistics(resctrl: Resctrl) -> None:
+    """The form of runc's events."""
+    directories = resctrl.prepare(IntelRdt(clos_id="gold", l3_cache_schema="L3:0=f", enable_monitoring=True))
+    (resctrl.root / "gold" / "schemata").write_text("    L3:0=000f;1=0fff\n    MB:0=  20;1=  50\n")
+    for place, text in {
+        "L3/cbm_mask": "fff",
+        "L3/min_cbm_bits": "2",
+        "L3/num_closids": "16",
+        "MB/num_closids": "8",
+    }.items():
+        file = resctrl.root / "info" / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{text}\n")
+    for cache, numbers in {"mon_L3_00": ("7", "3", "9"), "mon_L3_01": ("1", "0", "Unavailable")}.items():
+        data = Path(directories[1]) / "mon_data" / cache
+        data.mkdir(parents=True)
+        for name, text in zip(("mbm_total_bytes", "mbm_local_bytes", "llc_occupancy"), numbers, strict=True):
+            (data / name).write_text(f"{text}\n")
+    assert rdtstats.describe(directories, str(resctrl.root)) == {
+        "l3_cache_info": {"cbm_mask": "fff", "min_cbm_bits": 2, "num_closids": 16},
+        "l3_cache_schema_root": "L3:0=00ff;1=0fff",
+        "l3_cache_schema": "L3:0=000f;1=0fff",
+        "mem_bw_info": {"num_closids": 8},
+        "mem_bw_schema_root": "MB:0= 100;1=  50",
+        "mem_bw_schema": "MB:0=  20;1=  50",
+        "schemata": ["L3:0=000f;1=0fff", "MB:0=  20;1=  50"],
+        "mbm_stats": [
+            {"mbm_total_bytes": 7, "mbm_local_bytes": 3},
+            {"mbm_total_bytes": 1, "mbm_local_bytes": 0},
+        ],
+        "cmt_stats": [{"llc_occupancy": 9}],
+    }
+    assert rdtstats.describe((), str(resctrl.root)) == {}
