@@ -46,7 +46,7 @@ _SHAPES: dict[str, object] = {
     "tuple[str, ...]": [str],
     "dict[str, str]": {"": str},
     "cgroup": {"unified": str, "anchor": str, "own": str, "v1": {"": str}, "unusable": {"": str}},
-    "userns": {"kind": str, "uid_map": [_MAPPING], "gid_map": [_MAPPING], "idmap": bool},
+    "userns": {"kind": str, "uid_map": [_MAPPING], "gid_map": [_MAPPING], "idmap": bool, "setgroups": bool},
     "scheduling": {"personality": int, "memory_mode": int, "memory_nodes": [int]},
 }
 
