@@ -152,10 +152,17 @@ class Cgroup:
 
     # making
 
-    def create(self, journal: Callable[[str], None], settings: tuple[Setting, ...] = ()) -> None:
+    def create(
+        self,
+        journal: Callable[[str], None],
+        settings: tuple[Setting, ...] = (),
+        *,
+        withdraw: Callable[[str], None] | None = None,
+    ) -> None:
         """Make the cgroups, with the usual controllers where they can be had; ``journal`` gets each path before.
 
-        Nothing stays behind after an error, but for shared cgroups above.
+        Nothing stays behind after an error, but for shared cgroups above. ``withdraw`` gets a path that somebody else
+        has made in the moment between.
 
         Raises:
             HostError: a cgroup exists and has processes or is frozen, or the host refuses, or a controller that
@@ -170,7 +177,14 @@ class Cgroup:
         required = {setting.controller for setting in settings} - {"cgroup", *self.paths.v1}
         try:
             for path in self.paths.directories:
-                if not self._make(path, record, required):
+                try:
+                    new = self._make(path, record, required)
+                except tree.Taken:
+                    made.remove(path)
+                    if withdraw is not None:
+                        withdraw(path)
+                    raise
+                if not new:
                     self._refuse_occupied(path)
                 # a process cloned into a frozen cgroup would never run; a new cgroup below a frozen one is frozen
                 if path in (self.paths.unified, self.paths.v1.get("freezer")) and self._is_frozen(path):

@@ -29,6 +29,10 @@ GONE = (errno.ENOENT, errno.ENODEV)
 REMOVE_TIMEOUT_S = 2.0
 
 
+class Taken(HostError):
+    """The cgroup is another container's by now: what was intended has not been made."""
+
+
 def make(path: str, journal: Callable[[str], None], prepare: Callable[[], None] | None = None) -> bool:
     """Make the cgroup ``path``; return whether it is new. ``journal`` gets the path before anything is made.
 
@@ -36,6 +40,7 @@ def make(path: str, journal: Callable[[str], None], prepare: Callable[[], None] 
     called when they are there; it may raise OSError because they vanished again.
 
     Raises:
+        Taken: somebody else has made it after the journal got it.
         HostError: the host refuses.
     """
     if os.path.isdir(path):
@@ -48,7 +53,7 @@ def make(path: str, journal: Callable[[str], None], prepare: Callable[[], None] 
             os.mkdir(path, 0o755)
             return True
         except FileExistsError:
-            raise HostError(
+            raise Taken(
                 f"make cgroup {path}: another container makes it too", hint="give it a path of its own"
             ) from None
         except OSError as error:

@@ -105,7 +105,11 @@ def assemble(container: Container, bundle: Bundle, root: str, terms: Terms) -> A
     notifying.check(spec.linux.seccomp, plan.process.seccomp_flags)
     assert spec.process is not None, "bundle.load has seen to it"
     if cgroup.paths.exists:
-        cgroup.create(lambda path: _intend_cgroup(container.journal, path), limits)
+        cgroup.create(
+            lambda path: _intend_cgroup(container.journal, path),
+            limits,
+            withdraw=lambda path: container.journal.withdraw(journal.CGROUP, path),
+        )
         cgroup.apply(tuple(one for one in limits if not _is_late(one)), devices)
         if owns_cgroup(spec, cgroup.paths):
             cgroup.delegate(plan.userns.host_uid(spec.process.user.uid), -1)

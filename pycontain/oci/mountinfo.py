@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pycontain.cgroups.layout import unescape
 from pycontain.record import Record
 from pycontain.runtime import rootpath
 
@@ -21,12 +22,7 @@ def mount_table(pid: int) -> list[MountPoint]:
     """Return the mounts that a process sees."""
     with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         rows = [line.split(" ", 5) for line in file]
-    return [MountPoint(int(row[0]), _unescape(row[4]), row[2], _unescape(row[3])) for row in rows]
-
-
-def _unescape(text: str) -> str:
-    first, *rest = text.split("\\")
-    return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
+    return [MountPoint(int(row[0]), unescape(row[4]), row[2], unescape(row[3])) for row in rows]
 
 
 def mount_id_below(root: int, target: str) -> int:

@@ -103,6 +103,26 @@ def test_an_occupied_cgroup_below_is_refused_too(box: Box) -> None:
         box.at("outer").create(box.journal.append)
 
 
+def test_a_cgroup_that_another_makes_at_the_same_time_is_let_alone(box: Box) -> None:
+    """Whoever undoes a container ends all that is in the cgroups of its journal."""
+    cgroup = box.at("taken")
+    last = cgroup.paths.directories[-1]
+    journal: list[str] = []
+
+    def beaten(path: str) -> None:
+        journal.append(path)
+        if path == last:
+            os.makedirs(path)
+
+    with pytest.raises(HostError, match="another container makes it too"):
+        cgroup.create(beaten, withdraw=journal.remove)
+    assert journal == list(cgroup.paths.directories[:-1])
+    assert [os.path.isdir(path) for path in cgroup.paths.directories] == [
+        path == last for path in cgroup.paths.directories
+    ]
+    os.rmdir(last)
+
+
 def test_an_empty_cgroup_is_used_and_not_journaled(box: Box) -> None:
     cgroup = box.make("empty")
     journal: list[str] = []
