@@ -80,7 +80,7 @@ def streams_are_links(oci: Oci, name: str, *, terminal: bool, readonly: bool = F
     for place in ("null", "console", "tty"):
         (root / "dev" / place).unlink(missing_ok=True)
     (root / "dev" / name).symlink_to("/victim/file")
-    (root / "victim").mkdir()
+    (root / "victim").mkdir(exist_ok=True)
     document = without(
         hostile(oci, root, "sh", "-c", "echo said; for i in 0 1 2; do readlink /proc/self/fd/$i; done"), "/dev"
     )
@@ -126,7 +126,7 @@ def proc_is_the_containers(oci: Oci) -> tuple[bool, str]:
     for name in ("oom_score_adj", "attr/exec", "uid_map", "setgroups"):
         (root / "proc" / "self" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "proc" / "self" / name).write_text("decoy")
-    (root / "real").mkdir()
+    (root / "real").mkdir(exist_ok=True)
     document = without(hostile(oci, root, "cat", "/real/sys/net/ipv4/ip_default_ttl"), "/proc")
     document["mounts"].append({"destination": "/real", "type": "proc", "source": "proc"})
     document["linux"]["sysctl"] = {"net.ipv4.ip_default_ttl": "77"}
@@ -159,7 +159,7 @@ def test_own_interpreter_cannot_be_overwritten(oci: Oci, tmp_path: Path, how: st
     root, said = own_root(oci), oci.place / "shared" / "said"
     entry = hostile_roots.plant_self_exe(root, hostile_roots.evil_loader(tmp_path))
     said.parent.mkdir()
-    (root / "shared").mkdir()
+    (root / "shared").mkdir(exist_ok=True)
     document = hostile(oci, root, *([entry] if how == "run" else ["sleep", "1000"]))
     document["mounts"].append(bind(said.parent, "/shared", "rw"))
     before = hostile_roots.product_hashes()
@@ -188,7 +188,7 @@ def test_swapped_paths(oci: Oci, tmp_path: Path) -> None:
     canary, shared = hostile_roots.canary_directory(tmp_path / "canary"), oci.place / "shared"
     shared.mkdir()
     root = own_root(oci)
-    (root / "shared").mkdir()
+    (root / "shared").mkdir(exist_ok=True)
     programs.build(HOSTILE / "swapper.c", root / "swapper")
     document = hostile(oci, root, "/swapper", "swap", str(canary))
     document["process"]["cwd"] = "/shared"

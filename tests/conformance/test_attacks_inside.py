@@ -126,7 +126,7 @@ def who_enters_is_grasped(oci: Oci, *mode: str) -> str:
     """Return what a process with CAP_SYS_PTRACE and the host's users has got of those that come in by exec."""
     root, shared = own_root(oci), oci.place / "shared"
     shared.mkdir()
-    (root / "shared").mkdir()
+    (root / "shared").mkdir(exist_ok=True)
     programs.build(HOSTILE / "grasp.c", root / "grasp")
     document = hostile(oci, root, "sh", "-c", 'exec /grasp "$@" > /shared/said', "sh", *mode)
     for names in document["process"]["capabilities"].values():
