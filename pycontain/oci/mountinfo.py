@@ -21,10 +21,11 @@ def mount_table(pid: int) -> list[MountPoint]:
     """Return the mounts that a process sees."""
     with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         rows = [line.split(" ", 5) for line in file]
-    return [MountPoint(int(row[0]), _unescape(row[4]), row[2], _unescape(row[3])) for row in rows]
+    return [MountPoint(int(row[0]), unescape(row[4]), row[2], unescape(row[3])) for row in rows]
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
+    """Return a path in which the kernel has written some characters as a backslash and three octal digits."""
     first, *rest = text.split("\\")
     return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
 
