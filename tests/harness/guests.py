@@ -25,7 +25,7 @@ from harness.images import REPOSITORY
 
 #: Seconds that a guest may take, boot and all, beside the rest of the suite; QEMU without KVM is about ten times slower
 #: than the host.
-TIME_LIMITS_S = {"uml": 1200, "qemu": 1800}
+TIME_LIMITS_S = {"uml": 1200, "qemu": 2400}
 
 NAMES = tuple(TIME_LIMITS_S)
 
