@@ -3,7 +3,7 @@
 # make check   format, lint, types, unit and architecture tests
 # make fuzz    the tests of made-up input, PYCONTAIN_FUZZ (50) times as many examples, new ones every time
 # make bench   how long starts take, beside other runtimes; make bench-oci: each command of pycontain-oci
-# make soak    the tests of crashes and of many containers, PYCONTAIN_SOAK (10) times as long
+# make soak    the tests of crashes, failing calls and many containers, PYCONTAIN_SOAK (10) times as long
 #
 # Each step leaves a stamp in .venv, so repeating a target costs next to nothing.
 

@@ -111,6 +111,14 @@ def _is_exec(words: list[str]) -> bool:
         return False
 
 
+def _where(error: BaseException) -> str:
+    """Return the function in which an error came about."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "?" if trace is None else f"{trace.tb_frame.f_globals['__name__']}.{trace.tb_frame.f_code.co_name}"
+
+
 def _report(error: BaseException, log: Log, *, exec_failed: bool) -> int:
     """Write what went wrong, one line, and return the exit code."""
     if isinstance(error, KeyboardInterrupt):
@@ -120,7 +128,7 @@ def _report(error: BaseException, log: Log, *, exec_failed: bool) -> int:
     if isinstance(error, PycontainError):
         text = str(error)
     elif isinstance(error, OSError):
-        text = f"{error.filename or 'internal error'}: {(error.strerror or '').lower()}"
+        text = f"{error.filename or _where(error)}: {(error.strerror or '').lower()}"
     else:
         text = f"internal error: {type(error).__name__}: {error}"
     if log.debug:

@@ -1,6 +1,6 @@
 """A system call that fails, whichever it is: the command works all the same, or says so in one line and leaves nothing.
 
-``PYCONTAIN_SOAK=N`` lets N times as many calls fail (make soak); 100 are all of them.
+``PYCONTAIN_SOAK=N`` lets N times as many calls fail (make soak); with about 110 it is all of them.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ INFALLIBLE = (
     *("exit", "exit_group", "rt_sigreturn", "rt_sigaction", "rt_sigprocmask", "sigaltstack", "restart_syscall"),
     *("getpid", "gettid", "getppid", "getuid", "geteuid", "getgid", "getegid", "umask", "arch_prctl", "rseq"),
     *("set_tid_address", "set_robust_list", "sched_yield", "futex", "alarm", "munmap", "madvise", "brk"),
+    *("epoll_wait", "epoll_pwait"),  # but for EINTR, which Python hides
 )
 
 #: The errors that calls are made to fail with.

@@ -14,17 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycontain import lean_json
+from pycontain.cgroups.cgroup import CgroupPaths
 from pycontain.errors import HostError, PycontainError, SpecError, StoreError, UsageError
 from pycontain.kernel.constants import SIGRTMAX
 from pycontain.oci import bundle
 from pycontain.oci.exec import _id
 from pycontain.oci.listing import describe
 from pycontain.oci.store import Container, State, check_id
+from pycontain.plan.facts import UserNamespace
 from pycontain.plan.seccomp import compile_filter
 from pycontain.plan.seccomp_tables import AARCH64, X86_64
 from pycontain.runtime import processes
 from pycontain.runtime.signals import signal_number
 from pycontain.spec.decode import decode_process
+from pycontain.spec.ids import IDMapping
 from pycontain.spec.mount_options import KNOWN_OPTIONS, parse_options
 
 WORD = st.text(st.characters(exclude_categories=("Cs",)), max_size=6)
@@ -134,9 +137,18 @@ SAVED = State(
     annotations={"a": "b"},
     paths=("/bin/true",),
     hooks=("poststop",),
-    cgroup={"unified": "/sys/fs/cgroup/none", "v1": {"memory": "/sys/fs/cgroup/memory/none"}},
-    userns={"kind": "host", "uid_map": [], "gid_map": [], "idmap": False},
+    cgroup=CgroupPaths(unified="/sys/fs/cgroup/none", v1={"memory": "/sys/fs/cgroup/memory/none"}).asdict(),
+    userns=UserNamespace("custom", (IDMapping(0, 1, 2),), (IDMapping(0, 1, 2),)).asdict(),
+    scheduling={"personality": 0, "memory_mode": 1, "memory_nodes": [0]},
 )
+
+
+def test_a_state_with_everything_in_it_is_read_again(tmp_path: Path) -> None:
+    """Whoever gives one of its records a field has to say in the store what that looks like."""
+    container = Container(str(tmp_path), "c")
+    Path(container.directory).mkdir()
+    container.save(SAVED)
+    assert container.load().asdict() == SAVED.asdict()
 
 
 @given(st.data(), JSON)
