@@ -135,7 +135,7 @@ SAVED = State(
     paths=("/bin/true",),
     hooks=("poststop",),
     cgroup={"unified": "/sys/fs/cgroup/none", "v1": {"memory": "/sys/fs/cgroup/memory/none"}},
-    userns={"kind": "host", "uid_map": [], "gid_map": [], "idmap": False},
+    userns={"kind": "host", "uid_map": [], "gid_map": [], "idmap": False, "setgroups": True},
 )
 
 
