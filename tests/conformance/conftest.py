@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def scratch_root(busybox: Path) -> Iterator[Path]:
     """Yield a copy of the root that a test may change, where device nodes can be made and used."""
     place = images.memory_directory("oci-root-")
     try:
-        shutil.copytree(busybox, place / "root", symlinks=True)
+        images.copy(busybox, place / "root")
         yield place / "root"
     finally:
         images.remove(place)

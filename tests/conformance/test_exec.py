@@ -45,15 +45,15 @@ def test_exec_is_in_the_container(running: Oci) -> None:
     assert "Seccomp:\t0" in status
 
 
-def test_exec_without_namespaces(oci: Oci) -> None:
+def test_exec_without_namespaces(oci: Oci, scratch_root: Path) -> None:
     """§1.12: a container may have none of its own: its root and cgroup are left to join."""
     document = oci.config("sleep", "1000")
-    document.update(mounts=[], root={"path": str(oci.rootfs)})
+    document.update(mounts=[], root={"path": str(scratch_root)})
     document["linux"]["namespaces"] = []
     oci.ok("run", "--detach", "-b", oci.bundle(document), "c")
-    assert oci.ok("exec", "c", "ls", "/") == "\n".join(sorted(os.listdir(oci.rootfs))) + "\n"
+    assert oci.ok("exec", "c", "ls", "/") == "\n".join(sorted(os.listdir(scratch_root))) + "\n"
     own = Path(f"/proc/{oci.state('c')['pid']}/root")
-    assert os.path.samefile(own, oci.rootfs)
+    assert os.path.samefile(own, scratch_root)
     oci.ok("kill", "c", "KILL")
     oci.wait("c", "stopped")
     assert "cannot exec in a stopped container" in oci.fails("exec", "c", "ls", code=255)

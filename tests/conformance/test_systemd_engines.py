@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import systemd
+from harness.images import copy
 from harness.oci import PROGRAM
 from harness.probe import requires
 
@@ -101,7 +101,7 @@ def under_systemd(script: str, place: Path) -> list[list[Any]]:
 def test_podman(tmp_path: Path, busybox: Path) -> None:
     """G2: a scope for each container in machine.slice, limits, updates, and nothing left of it."""
     rootfs = tmp_path / "rootfs"
-    shutil.copytree(busybox, rootfs, symlinks=True)
+    copy(busybox, rootfs)
     said = under_systemd(PODMAN.format(program=str(PROGRAM), rootfs=str(rootfs)), tmp_path)
     assert [row[1] for row in said] == [0] * len(said), said
     words = [row[2] for row in said]
