@@ -113,6 +113,10 @@ def assemble(container: Container, bundle: Bundle, root: str, terms: Terms) -> A
         cgroup.apply(tuple(one for one in limits if not _is_late(one)), devices)
         if owns_cgroup(spec, cgroup.paths):
             cgroup.delegate(plan.userns.host_uid(spec.process.user.uid), -1)
+    if spec.mounts and plan.namespaces.inherits("mount"):
+        from pycontain.oci import hostmounts
+
+        hostmounts.intend(spec.root.path, container.journal)
     warnings = ungrantable(spec.process, available_capabilities(plan.userns))
     rdt = _resctrl(spec, container) if spec.linux.intel_rdt is not None else ()
     late = tuple(one for one in limits if _is_late(one))

@@ -42,4 +42,8 @@ def undo(container: Container) -> None:
             from pycontain.oci.scope import stop
 
             stop(words[0], words[1])
+        elif kind == journal.MOUNTS:
+            from pycontain.oci import hostmounts
+
+            hostmounts.remove(words[0], words[1])
     remove.remove_tree(container.directory)

@@ -257,7 +257,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "features": Command("Print what this runtime supports, as JSON.", "", least=0, most=0),
     "explain": Command(
-        "Print what would be done for a bundle, step by step; nothing is done.",
+        "Print what would be done for a bundle, what that needs, and what this host lacks of it; nothing is done.",
         "[ID]",
         (_BUNDLE, Option("format", "text or json", short="f", metavar="FORM")),
         least=0,

@@ -77,15 +77,8 @@ def compile_plan(
     if spec.linux.mount_label and not facts.selinux:
         raise SpecError("linux.mountLabel", "SELinux is not active on this host", hint="leave it out")
     spaces = namespaces.compile_namespaces(spec, facts)
-    host: list[Op] = []
-    init = _names(spec, spaces)
-    if spaces.inherits("mount"):
-        init += [EnterRoot("root.path", spec.root.path), *nodes_in_root(spec, facts)]
-    else:
-        host, root_attachments = roots.compile_root(root, facts)
-        mount_host, attachments = mounts.compile_mounts(spec, facts)
-        host += mount_host
-        init += [AttachRoot("", "root", root.mounted_at), *root_attachments, *attachments]
+    host, rooted = _root(spec, root, facts, spaces)
+    init = [*_names(spec, spaces), *rooted]
     init += _after_mounts(spec, hooks=hook_state is not None, pivot=root.pivot)
     if keyring:
         init.append(JoinKeyring("", keyring))
@@ -110,6 +103,20 @@ def compile_plan(
         start_hooks=() if hook_state is None else spec.hooks.start_container,
         hook_state=hook_state,
     )
+
+
+def _root(spec: Spec, root: RootSource, facts: HostFacts, spaces: Namespaces) -> tuple[list[Op], list[Op]]:
+    """Return host operations and init operations of the root and what is mounted in it."""
+    if not spaces.inherits("mount"):
+        host, root_attachments = roots.compile_root(root, facts)
+        mount_host, attachments = mounts.compile_mounts(spec, facts)
+        return [*host, *mount_host], [AttachRoot("", "root", root.mounted_at), *root_attachments, *attachments]
+    enter = EnterRoot("root.path", spec.root.path)
+    if not spec.mounts:
+        return [], [enter, *nodes_in_root(spec, facts)]
+    # copies of mounts would be attached to the host's for a moment
+    host, attachments = mounts.compile_mounts(spec, facts.replace(mount_order=False))
+    return host, [enter, *attachments]
 
 
 def _names(spec: Spec, spaces: Namespaces) -> list[Op]:

@@ -66,7 +66,7 @@ def saved_users(saved: Mapping[str, Any]) -> UserNamespace:
         uid_map=tuple(IDMapping(**row) for row in saved["uid_map"]),
         gid_map=tuple(IDMapping(**row) for row in saved["gid_map"]),
         idmap=saved["idmap"],
-        setgroups=saved.get("setgroups", True),
+        setgroups=saved["setgroups"],
     )
 
 

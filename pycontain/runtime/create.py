@@ -135,7 +135,8 @@ class Maker:
 
     def _create(self) -> Created:
         if not self.plan.host_inside:
-            if self.plan.host:
+            # init stays where the maker is; what such a plan has made outside is attached by init alone
+            if self.plan.host and not self.plan.namespaces.inherits("mount"):
                 enter_private_mounts()
             if self.plan.userns.host_uid(0) == 0:
                 self.stdio.guard()

@@ -26,6 +26,7 @@ NAME = "name"
 SCOPE = "scope"
 IDMAP = "idmap"
 RDT = "rdt"
+MOUNTS = "mounts"
 WITHDRAWN = "withdrawn"
 
 

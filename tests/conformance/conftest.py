@@ -30,8 +30,8 @@ def scratch_root(busybox: Path) -> Iterator[Path]:
     """Yield a copy of the root that a test may change, where device nodes can be made and used."""
     place = images.memory_directory("oci-root-")
     try:
-        # device nodes are copied as such: what is read from /dev/zero would fill the memory
-        yield images.copy(busybox, place / "root")
+        images.copy(busybox, place / "root")
+        yield place / "root"
     finally:
         images.remove(place)
 

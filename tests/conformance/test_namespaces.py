@@ -15,6 +15,8 @@ from harness.probe import requires
 
 from pycontain.plan.namespaces import CLONE_FLAGS, PROC_NAMES
 
+LINUX_MASKED = {"namespaces": [{"type": "pid"}], "maskedPaths": ["/proc/kcore"]}
+
 pytestmark = requires("root")
 
 MAPPING = [{"containerID": 0, "hostID": 100000, "size": 1000}]
@@ -142,7 +144,7 @@ def test_without_a_mount_namespace(oci: Oci, scratch_root: Path) -> None:
     """N4: the container sees the runtime's mounts below its root, and nothing above; exec too."""
     document = namespaces(oci.config("sleep", "100"), mount=None)
     document["root"] = {"path": str(scratch_root)}
-    for name, value in (("root", {"path": str(scratch_root), "readonly": True}), ("mounts", document["mounts"])):
+    for name, value in (("root", {"path": str(scratch_root), "readonly": True}), ("linux", LINUX_MASKED)):
         assert "needs a mount namespace" in oci.refuses({**document, "mounts": [], name: value})
     document["mounts"] = []
     mounts = Path("/proc/self/mountinfo").read_text()
@@ -155,6 +157,37 @@ def test_without_a_mount_namespace(oci: Oci, scratch_root: Path) -> None:
     assert (scratch_root / "made").exists()
     oci.ok("delete", "--force", "c")
     assert Path("/proc/self/mountinfo").read_text() == mounts
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_mounts_without_a_mount_namespace(oci: Oci, scratch_root: Path, fails: bool) -> None:
+    """N4, L7: they are the runtime's, in their order below the root, until the container is deleted; others stay."""
+    document = namespaces(oci.config("sleep", "100"), mount=None)
+    document["root"] = {"path": str(scratch_root)}
+    (scratch_root / "others").mkdir()
+    document["mounts"] = [mount for mount in document["mounts"] if mount["type"] != "devpts"]
+    document["mounts"].append({"destination": "/tmp/below", "source": "/etc", "options": ["bind", "ro"]})
+    if fails:
+        document["mounts"].append({"destination": "/x", "type": "nonesuch", "source": "none"})
+    # in a mount namespace of the test's own: what goes wrong here must not reach the machine
+    script = "\n".join(
+        [
+            f"mount -t tmpfs tmpfs {scratch_root}/others && cat /proc/self/mountinfo > before",
+            f"{' '.join(map(str, oci.argv()))} run -d -b {oci.bundle(document)} c </dev/null >out 2>&1; echo $? > code",
+            "cat /proc/self/mountinfo > during",
+            f"cat {scratch_root}/tmp/below/hostname > seen",
+            f"{' '.join(map(str, oci.argv()))} delete --force c",
+            "cat /proc/self/mountinfo > after",
+        ]
+    )
+    subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=oci.place, check=True, timeout=60)
+    read = {name: (oci.place / name).read_text() for name in ("before", "code", "during", "seen", "after", "out")}
+    assert read["before"] == read["after"]
+    assert f"{scratch_root}/others" in read["after"]
+    assert read["code"] == ("1\n" if fails else "0\n"), read["out"]
+    during = [line for line in read["during"].splitlines() if f" {scratch_root}/" in line]
+    assert len(during) == 1 + (0 if fails else len(document["mounts"])), read["during"]
+    assert fails or read["seen"] == Path("/etc/hostname").read_text()
 
 
 def test_the_hosts_mounts_are_not_joined(oci: Oci) -> None:

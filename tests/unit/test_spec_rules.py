@@ -46,7 +46,6 @@ BROKEN: list[tuple[str, list[tuple[str, object]], str, str]] = [
     ("N7", [("linux.namespaces", spaces("mount")), ("domainname", ABSENT)], "hostname", "needs a uts namespace"),
     ("N7", [("linux.namespaces", spaces("mount")), ("hostname", ABSENT)], "domainname", "needs a uts namespace"),
     ("N7", [("hostname", "é" * 33)], "hostname", "is longer than 64 bytes"),
-    ("M3", [("linux.namespaces", spaces("uts"))], "mounts", "needs a mount namespace"),
     ("M3", [("mounts.0.destination", "")], "mounts[0].destination", "is empty"),
     ("M3", [("mounts.0.source", ABSENT)], "mounts[0].source", "is required for a bind mount"),
     ("M3", [("mounts.0.options.0", "nosuid"), ("mounts.0.type", "")], "mounts[0].type",

@@ -81,7 +81,6 @@ def _names(spec: Spec, path: str, warnings: list[str]) -> None:
 
 
 def _mounts(spec: Spec, path: str, warnings: list[str]) -> None:
-    require(not spec.mounts or spec.linux.namespace("mount"), "mounts", "needs a mount namespace")
     for index, mount in enumerate(spec.mounts):
         at = f"mounts[{index}]"
         flags = parse_options(mount.options, f"{at}.options")
