@@ -45,6 +45,10 @@ class Checkpointed:
         self.bundle = oci.bundle(document)
         self.images = oci.place / "images"
         self.log = oci.place / "work"
+        for name in ("c.out", "c.err"):
+            # CRIU opens them again as the container's root
+            (oci.place / name).touch()
+            (oci.place / name).chmod(0o666)
 
     def call(self, *args: str, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command whose container gets standard streams that are not the test's."""
