@@ -177,11 +177,9 @@ class Restoring(Making):
         return options
 
     def _can_write_root(self) -> bool:
-        """Whether the container's own root could make a directory in its root."""
-        path, users = self.bundle.spec.root.path, self.assembly.plan.userns
-        if os.statvfs(path).f_flag & os.ST_RDONLY:
-            return False
-        return not users.uid_map or os.stat(path).st_uid == users.host_uid(0)
+        """Whether CRIU could make a directory in the root, which it tries as the container's root."""
+        read_only = os.statvfs(self.bundle.spec.root.path).f_flag & os.ST_RDONLY
+        return not read_only and not self.assembly.plan.userns.uid_map
 
     def _open_namespaces(self) -> Iterator[tuple[str, int]]:
         """Yield (CRIU's key, open descriptor) of each namespace that CRIU is given as it is."""
