@@ -49,11 +49,13 @@ def test_traces_are_seen(oci: Oci) -> None:
     cgroups = [Path(line) for line in others if line.startswith("/sys/fs/cgroup")]
     assert len(cgroups) == len(set(locate(usable(probe_host()), "x").directories))
     subject.clear()
-    cgroups[-1].mkdir()
+    cgroups[-1].mkdir(parents=True)  # the one above goes with the last below it
     try:
         assert oci.traces() == [str(cgroups[-1])]
     finally:
         cgroups[-1].rmdir()
+        with suppress(OSError):
+            cgroups[-1].parent.rmdir()
 
 
 @pytest.mark.timeout(300 * SOAK)

@@ -221,7 +221,9 @@ def _namespaces() -> dict[str, str]:
     names = os.listdir("/proc/self/ns")
     for pid in _pids():
         try:
-            holders.update((os.readlink(f"/proc/{pid}/ns/{name}"), pid) for name in names)
+            for name in names:
+                # the oldest holder is the least likely to be gone when it is asked for its name
+                holders.setdefault(os.readlink(f"/proc/{pid}/ns/{name}"), pid)
         except OSError:
             continue  # gone meanwhile, or not ours to look at
     found = {}

@@ -49,6 +49,14 @@ def config(rootfs: Path, *args: str) -> dict[str, Any]:
     }
 
 
+def _names(directory: str) -> list[str]:
+    """Return what is in a directory, which the last container of any test takes with it."""
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
+
+
 class Oci:
     """``pycontain-oci --root ROOT …``; every bundle lies below ``place``."""
 
@@ -145,7 +153,7 @@ class Oci:
         ``processes``: those too, which takes milliseconds.
         """
         places = locate(usable(probe_host()), "pycontain-oci").directories
-        cgroups = [str(path) for place in places for path in Path(place).glob(f"{self.place.name}*")]
+        cgroups = [f"{place}/{name}" for place in places for name in _names(place) if name.startswith(self.place.name)]
         return [f"{self.root}/{name}" for name in self.left()] + cgroups + list(self._processes() if processes else ())
 
     def _processes(self) -> Iterator[str]:
