@@ -304,6 +304,7 @@ def test_what_the_container_sees(oci: Oci, options: tuple[str, ...], namespace: 
         assert ("ro" in seen(out, "/sys/fs/cgroup").flags) is bool(options)
 
 
+@IN_NO_GUEST
 @pytest.mark.skipif(not cgroup1_mount("freezer"), reason="no cgroups of version 1")
 @pytest.mark.parametrize("kinds", [("mount",), ("mount", "pid")], ids=["the host's ids", "own ids"])
 @pytest.mark.parametrize("paused", [False, True])
