@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from pycontain.spec.process import Process
     from pycontain.spec.runtime import Spec
 
+#: From this kernel on version 1 takes a limit of kernel memory without enforcing it.
+KMEM_UNLIMITED = (5, 16)
+
 
 class Assembly(Record):
     """A container of which everything but its processes has been made; ``warnings`` tell what it cannot have.
@@ -117,7 +120,7 @@ def assemble(container: Container, bundle: Bundle, root: str, terms: Terms) -> A
         from pycontain.oci import hostmounts
 
         hostmounts.intend(spec.root.path, container.journal)
-    warnings = ungrantable(spec.process, available_capabilities(plan.userns))
+    warnings = (*ungrantable(spec.process, available_capabilities(plan.userns)), *without_effect(spec, cgroup.paths))
     rdt = _resctrl(spec, container) if spec.linux.intel_rdt is not None else ()
     late = tuple(one for one in limits if _is_late(one))
     return Assembly(plan, cgroup, name, warnings, scope, rdt, late)
@@ -235,6 +238,18 @@ def ungrantable(process: Process, available: int) -> tuple[str, ...]:
         return ()
     names = capabilities.missing((*sets.permitted, *sets.inheritable), available)
     return tuple(f"process.capabilities: {name} cannot be granted: the runtime does not have it" for name in names)
+
+
+def without_effect(spec: Spec, paths: CgroupPaths) -> tuple[str, ...]:
+    """Return a warning for a limit that the kernel takes and does not enforce; version 2 has no file for it.
+
+    Source: Documentation/admin-guide/cgroup-v1/memory.rst, memory.kmem.limit_in_bytes
+    """
+    memory = spec.linux.resources.memory if spec.linux.resources is not None else None
+    asked = memory is not None and memory.kernel is not None and memory.kernel > 0
+    if not asked or "memory" not in paths.v1 or probe.kernel_version() < KMEM_UNLIMITED:
+        return ()
+    return ("linux.resources.memory.kernel: has no effect, this kernel limits it with the rest: use limit",)
 
 
 def root_propagation(spec: Spec) -> int:

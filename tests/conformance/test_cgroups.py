@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.cli import describe
 from harness.mounts import SHOW, in_userns, lines, seen
 from harness.oci import Oci
 from harness.probe import cgroup1_mount, cgroup2_mount, has, requires
@@ -216,6 +217,17 @@ def test_unified_enables_its_controller(oci: Oci) -> None:
 def test_unified_on_version_1(oci: Oci) -> None:
     """G6: a controller that is bound to version 1 has no file there."""
     assert "unified.memory.high" in oci.refuses(limited(oci, {"unified": {"memory.high": "1"}}))
+
+
+@IN_NO_GUEST
+@requires("hybrid", "cgroup:memory", "kernel:5.16")
+def test_a_limit_without_effect(oci: Oci) -> None:
+    """G3: the kernel takes a limit of its own memory and does not enforce it, which is told."""
+    bundle = oci.bundle(limited(oci, {"memory": {"kernel": 32 << 20}}, "true"))
+    done = oci.run("run", "--bundle", bundle, "c")
+    assert done.returncode == 0, describe(done)
+    assert "linux.resources.memory.kernel: has no effect" in done.stderr
+    assert oci.run("run", "--bundle", oci.bundle(limited(oci, {}, "true"), "n"), "n").stderr == ""
 
 
 #: A number that no driver has: to open it is "no such device" where it is allowed.

@@ -85,7 +85,7 @@ PLANTS = {
     "pid namespace": Plant(
         "pid = orphan('exec unshare -pf --kill-child tail -f /dev/null')",
         "os.kill(pid, 9)",
-        r"namespace: pid:\[\d+\] held by pid \d+ \(tail\)",
+        r"namespace: pid:\[\d+\] held by pid \d+ \(unshare\)",
     ),
     "link": Plant(
         "run('ip', 'link', 'add', 'planted0', 'type', 'veth', 'peer', 'planted1')",
