@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from pycontain.spec.process import Process
 
 _NO_ID = 0xFFFFFFFF
+#: Options that say what a document of --process says too.
+_OF_PROCESS = ("cwd", "env", "user", "additional-gids", "process-label", "apparmor", "no-new-privs", "cap")
 
 
 def execute(invocation: Invocation, told: Told) -> int:
@@ -185,8 +187,7 @@ def _process(invocation: Invocation, container: Container, told: Told) -> Proces
         except OSError as error:
             raise UsageError(f"--process: {file}: {(error.strerror or '').lower()}") from error
         process, warnings = decode_process(document, source=file)
-        warnings = (*warnings, *validate_process(process, source=file))
-        for line in warnings:
+        for line in (*warnings, *validate_process(process, source=file), *_unused(process, told)):
             invocation.log.warning(line)
         return process
     if not command:
@@ -195,6 +196,14 @@ def _process(invocation: Invocation, container: Container, told: Told) -> Proces
     if base is None:
         raise SpecError("process", "is missing", source=bundle.NAME)
     return _changed(base, told).replace(args=command)
+
+
+def _unused(process: Process, told: Told) -> tuple[str, ...]:
+    """Return a warning for each option that a document stands instead of; conmon says --tty beside one as well."""
+    names = [name for name in _OF_PROCESS if told.values.get(name)]
+    if told.flag("tty") and not process.terminal:
+        names.append("tty")
+    return tuple(f"--{name}: has no effect, --process says everything" for name in names)
 
 
 def _changed(base: Process, told: Told) -> Process:

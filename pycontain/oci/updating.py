@@ -51,7 +51,7 @@ def update(invocation: Invocation, told: Told) -> int:
     state = container.load()
     if container.status(state) not in (CREATED, RUNNING, PAUSED):
         raise WrongState("container not running")
-    document, source = _document(told)
+    document, source = _document(invocation, told)
     resources, ignored = decode_resources(document, source=source)
     for line in (*ignored, *validate_resources(resources, source=source)):
         invocation.log.warning(line)
@@ -84,11 +84,14 @@ def _change_class(told: Told, state: State) -> Callable[[], None] | None:
     return rdt.change(state.rdt, lines, rdt.mounted())
 
 
-def _document(told: Told) -> tuple[object, str]:
+def _document(invocation: Invocation, told: Told) -> tuple[object, str]:
     """Return linux.resources as JSON, from a file or from options, and a name for it."""
     file = told.text("resources")
     if not file:
         return _from_options(told), "options"
+    for name, _, _ in LIMITS:
+        if told.text(name):
+            invocation.log.warning(f"--{name}: has no effect, --resources says everything")
     try:
         fd = 0 if file == "-" else os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         with open(fd, "rb", closefd=file != "-") as stream:

@@ -175,7 +175,7 @@ COMMANDS: dict[str, Command] = {
             Option("tty", "give it a terminal", FLAG, "t"),
             Option("user", "user and group by number", short="u", metavar="UID[:GID]"),
             Option("additional-gids", "one more group", LIST, "g", "GID"),
-            Option("process", "file with the process as JSON", short="p", metavar="FILE"),
+            Option("process", "file with the process as JSON, instead of options", short="p", metavar="FILE"),
             _DETACH,
             _PID_FILE,
             Option("process-label", "SELinux label", metavar="LABEL"),
@@ -202,7 +202,12 @@ COMMANDS: dict[str, Command] = {
         "Change the limits of a container.",
         "ID",
         (
-            Option("resources", "file with linux.resources as JSON; - is standard input", short="r", metavar="FILE"),
+            Option(
+                "resources",
+                "file with linux.resources as JSON, instead of options; - is standard input",
+                short="r",
+                metavar="FILE",
+            ),
             *(Option(name, help, metavar=metavar) for name, help, metavar in LIMITS),
             Option("l3-cache-schema", "resctrl: part of the cache of level 3, such as L3:0=ff", metavar="SCHEMA"),
             Option("mem-bw-schema", "resctrl: memory bandwidth, such as MB:0=50", metavar="SCHEMA"),

@@ -87,6 +87,12 @@ def test_process_document(running: Oci) -> None:
     assert running.ok("exec", "--process", path, "c").splitlines()[0] == "3"
     assert int((running.place / "pid").read_text()) > 1
     running.fails("exec", "--process", path, "c", "true", code=255)
+    options = ("--user", "5", "--cwd", "/", "-e", "HOME=/", "-g", "7", "--cap", "CAP_KILL", "--no-new-privs", "--tty")
+    done = running.run("exec", *options, "--process", path, "c")
+    assert done.stdout.splitlines()[::2] == ["3", "/tmp"]
+    names = ("user", "cwd", "env", "additional-gids", "cap", "no-new-privs", "tty")
+    assert all(f"--{name}: has no effect" in done.stderr for name in names)
+    assert "no effect" not in running.run("exec", "--process", path, "c").stderr
     path.write_text('{"cwd": "relative", "args": ["true"], "user": {"uid": 0, "gid": 0}}')
     assert "cwd" in running.fails("exec", "--process", path, "c", code=255)
     assert "larger than" in running.fails("exec", "--process", "/dev/zero", "c", code=255)
@@ -207,7 +213,10 @@ def test_update(running: Oci) -> None:
     running.ok("update", "--resources", path, "c")
     assert memory_limit(running) == 33554432
     with path.open() as stream:
-        running.ok("update", "--memory", "1", "--resources", "-", "c", stdin=stream)
+        done = running.run("update", "--memory", "1", "--resources", "-", "c", stdin=stream)
+    assert done.returncode == 0
+    assert "--memory: has no effect" in done.stderr
+    assert memory_limit(running) == 33554432
     running.ok("update", "--memory", "64M", "--pids-limit", "50", "c")
     assert memory_limit(running) == 64 << 20
     path.write_text('{"memory": {"limit": "64M"}}')
