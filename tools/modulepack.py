@@ -34,7 +34,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "pycontain.engine.exec": (),
     "pycontain.engine.monitor": (),
     "pycontain.oci.main": ("pycontain.oci.invocation",),
-    "pycontain.oci.listing": ("pycontain.cgroups.cgroup",),
+    "pycontain.oci.listing": (),
     "pycontain.oci.verbs": (),
     "pycontain.oci.making": ("pycontain.cgroups.limits",),
     "pycontain.oci.run": (),

@@ -18,6 +18,7 @@ import os
 
 from pycontain.cgroups import tree
 from pycontain.cgroups.directory import Directory
+from pycontain.cgroups.frozen import is_frozen
 from pycontain.cgroups.setting import Refused, Setting, write_all
 from pycontain.errors import HostError, SpecError
 from pycontain.record import Record
@@ -187,7 +188,8 @@ class Cgroup:
                 if not new:
                     self._refuse_occupied(path)
                 # a process cloned into a frozen cgroup would never run; a new cgroup below a frozen one is frozen
-                if path in (self.paths.unified, self.paths.v1.get("freezer")) and self._is_frozen(path):
+                freezer = path if path == self.paths.v1.get("freezer") else ""
+                if is_frozen(path if path == self.paths.unified else "", freezer):
                     raise HostError(f"cgroup {path}: is frozen", hint="thaw it, or the cgroup above it, first")
         except BaseException:
             self.close()
@@ -407,13 +409,7 @@ class Cgroup:
 
     def frozen(self) -> bool:
         """Return whether the processes are stopped."""
-        path = self.paths.unified or self.paths.v1.get("freezer", "")
-        return bool(path) and self._is_frozen(path)
-
-    def _is_frozen(self, path: str) -> bool:
-        if path == self.paths.unified:
-            return "frozen 1" in self._text("unified", "cgroup.events").splitlines()
-        return self._text("freezer", "freezer.state") in ("FREEZING", "FROZEN")
+        return is_frozen(self.paths.unified, self.paths.v1.get("freezer", ""))
 
     def _text(self, controller: str, file: str) -> str:
         """Return what a file says, nothing where there is none or the cgroup is gone."""

@@ -20,6 +20,7 @@ from pycontain.kernel import _sys
 from pycontain.kernel import constants as kernel
 from pycontain.record import Record
 from pycontain.runtime import trials
+from pycontain.runtime.abilities import filesystems
 from pycontain.runtime.probe import kernel_version, selinux_enabled
 
 TYPE_CHECKING = False
@@ -226,7 +227,7 @@ class Examination:
                 f"{place} is on an overlay, which can hold no upper layer: changes are kept in memory and go at the end"
             )
             return Finding("overlay", GAP, text, "--root DIR on a volume, on ext4, xfs or btrfs, keeps them")
-        known = "overlay" in _filesystems()
+        known = "overlay" in filesystems()
         fix = "--root DIR on ext4, xfs or btrfs" if known else "modprobe overlay"
         return Finding("overlay", FAIL, f"upper layers cannot lie in {place} ({kind}): {failure}", fix)
 
@@ -328,7 +329,3 @@ def _filesystem(path: str) -> str:
             best = fields[fields.index("-") + 1]
     # btrfs has a device number of its own for each subvolume
     return best or "unknown"
-
-
-def _filesystems() -> tuple[str, ...]:
-    return tuple(line.split("\t")[-1] for line in read_host_file("/proc/filesystems").splitlines())

@@ -12,7 +12,7 @@ from pycontain.engine.stdio import Streams
 from pycontain.engine.surroundings import identify
 from pycontain.errors import StoreError, WrongState
 from pycontain.kernel import _sys
-from pycontain.plan.facts import USERNS_HOST, USERNS_SINGLE, saved_users
+from pycontain.plan.facts import USERNS_HOST, saved_users
 from pycontain.plan.process import compile_process
 from pycontain.runtime import create, probe, processes, state
 from pycontain.runtime.init import Stdio
@@ -23,6 +23,7 @@ from pycontain.spec.process import Capabilities, User
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain.engine.options import ExecOptions
+    from pycontain.plan.facts import UserNamespace
     from pycontain.plan.process import ProcessPlan
     from pycontain.runtime.create import Created
     from pycontain.runtime.settings import Settings
@@ -48,11 +49,11 @@ def execute(settings: Settings, options: ExecOptions) -> int:
     pidfd = processes.open_pidfd(saved.pid, saved.pid_start)
     if pidfd is None:
         raise WrongState(f"container {name} has just ended")
-    process = _process(entry, saved, options)
+    userns = saved_users(saved.userns)
+    process = _process(entry, saved, userns, options)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     streams = Streams(null, interactive=options.interactive, foreground=not (options.detach or options.tty))
     stdio = Stdio(*streams.inside)
-    userns = saved_users(saved.userns)
     if userns.host_uid(0) == 0 and probe.is_privileged():
         stdio.guard()
     if not options.detach and os.geteuid() == 0:
@@ -101,7 +102,7 @@ def _attend(created: Created, process: ProcessPlan, options: ExecOptions, stream
     return direct.attend(created, streams)[0]
 
 
-def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
+def _process(entry: Entry, saved: State, userns: UserNamespace, options: ExecOptions) -> ProcessPlan:
     """Return the command under the container's own confinement, from the configuration it was made with."""
     spec = config.load(entry)
     base = spec.process
@@ -121,7 +122,7 @@ def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
     last = probe.last_capability()
     if options.privileged:
         # whoever makes a user namespace has every capability in it
-        available = _sys.capget()[1] if saved.userns.get("kind") == USERNS_HOST else -1
+        available = _sys.capget()[1] if userns.kind == USERNS_HOST else -1
         names = capabilities.effective((), (), privileged=True, available=available)
         everything = Capabilities(bounding=names, effective=names, permitted=names)
         process = process.replace(capabilities=everything, no_new_privileges=False)
@@ -130,7 +131,7 @@ def _process(entry: Entry, saved: State, options: ExecOptions) -> ProcessPlan:
         last_capability=last,
         seccomp=seccomp,
         oom_score=defaults.OOM_SCORE,
-        groups=saved.userns.get("kind") != USERNS_SINGLE,
+        groups=userns.has_groups,
     )
 
 

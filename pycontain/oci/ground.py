@@ -30,7 +30,8 @@ from pycontain.plan.ops import Attach, Console, DevTree, MakeNodes, OpenTree, Pi
 from pycontain.plan.plan import Plan
 from pycontain.runtime import nodes, rootpath
 from pycontain.runtime.idmap import open_userns
-from pycontain.runtime.trees import Trees, guarded_null
+from pycontain.runtime.newmounts import guarded_null
+from pycontain.runtime.trees import Trees
 
 _CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE
 

@@ -5,10 +5,12 @@ What is mounted there before is journaled; what is there besides when the contai
 
 from __future__ import annotations
 
-from pycontain.cgroups.layout import unescape
+import os
+
 from pycontain.errors import SpecError
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import MNT_DETACH, UMOUNT_NOFOLLOW
+from pycontain.oci.mountinfo import mount_table
 from pycontain.runtime import journal
 
 TYPE_CHECKING = False
@@ -39,7 +41,9 @@ def remove(root: str, before: str) -> None:
 
 
 def _below(root: str) -> list[tuple[str, str]]:
-    """Return number and place of each mount below a directory. Source: proc_pid_mountinfo(5)"""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        rows = [(fields[0], unescape(fields[4])) for fields in (line.split(" ", 5) for line in file)]
-    return [(number, place) for number, place in rows if place.startswith(f"{root.rstrip('/')}/")]
+    """Return number and place of each mount below a directory."""
+    return [
+        (str(mount.id), mount.path)
+        for mount in mount_table(os.getpid())
+        if mount.path.startswith(f"{root.rstrip('/')}/")
+    ]

@@ -7,7 +7,8 @@ import time
 
 from pycontain import lean_json
 from pycontain.errors import PycontainError, StoreError, UsageError
-from pycontain.oci.store import STOPPED
+from pycontain.oci.store import STOPPED, Container, check_id
+from pycontain.runtime import processes
 from pycontain.spec.state import OCI_VERSION_MAX
 
 TYPE_CHECKING = False
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pycontain.oci.invocation import Invocation
-    from pycontain.oci.store import Container, State
+    from pycontain.oci.store import State
     from pycontain.oci.words import Told
 
 COLUMNS = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
@@ -30,9 +31,9 @@ def state(invocation: Invocation, told: Told) -> int:
     return 0
 
 
-def describe(container: Container, saved: State) -> dict[str, Any]:
-    """Return the state as JSON has it. Source: runtime.md#state, and what runc adds"""
-    status = container.status(saved)
+def describe(container: Container, saved: State, boot_id: str = "") -> dict[str, Any]:
+    """Return the state as JSON has it; ``boot_id`` as in Container.status. Source: runtime.md#state, what runc adds"""
+    status = container.status(saved, boot_id)
     document = {
         "ociVersion": OCI_VERSION_MAX,
         "id": saved.id,
@@ -65,11 +66,17 @@ def list_containers(invocation: Invocation, told: Told) -> int:
         write("".join(f"{name}\n" for name in ids))
         return 0
     rows = []
+    boot_id = processes.boot_id()
+    owners: dict[int, str] = {}
     for name in ids:
         try:
-            container = invocation.store.find(name)
+            container = Container(invocation.store.root, check_id(name))
             saved = container.load()
-            rows.append({**describe(container, saved), "owner": _name_of(saved.owner)})
+            row = describe(container, saved, boot_id)
+            if saved.owner not in owners:
+                owners[saved.owner] = _name_of(saved.owner)
+            row["owner"] = owners[saved.owner]
+            rows.append(row)
         except StoreError as error:
             invocation.log.warning(f"{name}: {error}")
         except PycontainError:
@@ -77,11 +84,11 @@ def list_containers(invocation: Invocation, told: Told) -> int:
     if form == "json":
         write(lean_json.dumps(rows or None, surrogates=True) + "\n")
         return 0
-    table = [COLUMNS, *(tuple(str(row[column.lower()]) for column in COLUMNS) for row in rows)]
-    widths = [max(len(line[index]) for line in table) for index in range(len(COLUMNS))]
-    for line in table:
-        text = "   ".join(word.ljust(width) for word, width in zip(line, widths, strict=True))
-        write(text.rstrip() + "\n" if line is COLUMNS else f"{text}\n")
+    keys = [column.lower() for column in COLUMNS]
+    table = [COLUMNS, *(tuple(str(row[key]) for key in keys) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["   ".join(map(str.ljust, line, widths)) for line in table]
+    write("\n".join([lines[0].rstrip(), *lines[1:], ""]))
     return 0
 
 

@@ -10,7 +10,7 @@ from pycontain.kernel.constants import PR_SET_CHILD_SUBREAPER
 from pycontain.oci import console, verbs
 from pycontain.oci.lifehooks import HostView
 from pycontain.oci.making import Making, check_console, request
-from pycontain.oci.store import RUNNING, STOPPED
+from pycontain.oci.store import RUNNING
 from pycontain.runtime import create, forwarding
 
 TYPE_CHECKING = False
@@ -80,7 +80,6 @@ def remove(making: Making) -> None:
         making.invocation.log.warning(f"container {container.id} is not removed: {error}")
     else:
         if (found.pid, found.pid_start) == (state.pid, state.pid_start):
-            container.save(found.replace(status=STOPPED))
             verbs.destroy(making.invocation, container, making.view)
     container.unlock()
     making.remove_pid_file()

@@ -16,9 +16,12 @@ import errno
 import fcntl
 import os
 import stat
+from itertools import repeat
 
 from pycontain import lean_json
+from pycontain.cgroups.frozen import is_frozen
 from pycontain.errors import Exists, NotFound, PycontainError, StoreError, UsageError, WrongState
+from pycontain.kernel.reading import read_file
 from pycontain.record import Record
 from pycontain.runtime import processes
 from pycontain.runtime.journal import Journal
@@ -39,7 +42,7 @@ _MAX_ID = 1024
 _STATUSES = (CREATING, CREATED, RUNNING, PAUSED, STOPPED)
 _MAPPING = {"container_id": int, "host_id": int, "size": int}
 # what a state's fields are in JSON, by name or by type; a dict with "" has any names, a list any length
-_SHAPES: dict[str, object] = {
+_SHAPES: dict[str, Any] = {
     "str": str,
     "int": int,
     "bool": bool,
@@ -84,6 +87,9 @@ class State(Record):
     rdt: tuple[str, ...] = ()
     descriptors: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
+
+
+_FIELDS = {name: _SHAPES.get(name) or _SHAPES[kind] for name, kind in State._fields.items()}
 
 
 def check_id(text: str) -> str:
@@ -157,9 +163,8 @@ class Container:
         """
         path = f"{self.directory}/state.json"
         try:
-            with open(path, encoding="utf-8", errors="backslashreplace") as file:
-                text = file.read()
-        except FileNotFoundError:
+            text = read_file(path).decode(errors="backslashreplace")
+        except (FileNotFoundError, NotADirectoryError):
             if not _is_directory(self.directory):
                 raise _missing() from None
             raise StoreError(f"container {self.id} was never completed", hint="delete --force removes it") from None
@@ -170,8 +175,7 @@ class Container:
         if not isinstance(document, dict) or document.get("version") != VERSION:
             raise StoreError(f"{path}: state of another version", hint="delete --force removes it")
         for name, value in document.items():
-            shape = _SHAPES.get(name) or _SHAPES.get(State._fields.get(name, ""))
-            if not _fits(value, shape) or (name == "status" and value not in _STATUSES):
+            if not _fits(value, _FIELDS.get(name)) or (name == "status" and value not in _STATUSES):
                 raise StoreError(f"damaged state: {path}: {name!r}", hint="delete --force removes it")
             if isinstance(value, list):
                 document[name] = tuple(value)
@@ -192,20 +196,17 @@ class Container:
         """
         _write(f"{self.directory}/{name}", data, 0o600)
 
-    def status(self, state: State) -> str:
-        """Return the status that is true now."""
+    def status(self, state: State, boot_id: str = "") -> str:
+        """Return the status that is true now; ``boot_id`` is that of this boot where the caller has read it."""
         if state.status == STOPPED or not state.pid:
             return state.status if state.status == STOPPED or self.is_locked else STOPPED
-        if state.boot_id != processes.boot_id() or not processes.is_alive(state.pid, state.pid_start):
+        if state.boot_id != (boot_id or processes.boot_id()) or not processes.is_alive(state.pid, state.pid_start):
             return STOPPED
         if state.status == CREATING:
             return CREATING if self.is_locked else STOPPED
-        if state.status in (CREATED, RUNNING) and state.cgroup:
-            from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-
-            with Cgroup(CgroupPaths(**state.cgroup)) as cgroup:
-                if cgroup.frozen():
-                    return PAUSED
+        paths = state.cgroup if state.status in (CREATED, RUNNING) else {}
+        if paths and is_frozen(paths["unified"], paths["v1"].get("freezer", "")):
+            return PAUSED
         return state.status
 
 
@@ -220,7 +221,7 @@ def write_pid_file(path: str, pid: int) -> None:
     """Write a process id to a file of the caller's.
 
     Raises:
-        UsageError: there is something that a rename would replace, /dev/null for one.
+        UsageError: there is something that a rename would replace: /dev/null, a link such as /dev/stdout.
         StoreError: it cannot be written.
     """
     if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
@@ -293,16 +294,18 @@ class Store:
 
 def _fits(value: Any, shape: Any) -> bool:
     """Return whether a value of a state file can be what was saved; None for a shape fits nothing."""
-    if isinstance(shape, dict):
-        partial = "" in shape or shape is _SHAPES["scheduling"]
-        if not isinstance(value, dict) or not (partial or len(value) in (0, len(shape))):
+    if type(shape) is dict:
+        if type(value) is not dict:
             return False
-        return all(_fits(inner, shape.get(name, shape.get(""))) for name, inner in value.items())
-    if isinstance(shape, list):
-        return isinstance(value, list) and all(_fits(inner, shape[0]) for inner in value)
+        if "" in shape:
+            return all(map(_fits, value.values(), repeat(shape[""])))
+        is_complete = shape is _SHAPES["scheduling"] or len(value) in (0, len(shape))
+        return is_complete and all(map(_fits, value.values(), map(shape.get, value)))
+    if type(shape) is list:
+        return type(value) is list and all(map(_fits, value, repeat(shape[0])))
     if type(value) is not shape:
         return False
-    return 0 <= value < 1 << 63 if shape is int else shape is bool or "\0" not in value
+    return "\0" not in value if shape is str else shape is bool or 0 <= value < 1 << 63
 
 
 def _is_directory(path: str) -> bool:

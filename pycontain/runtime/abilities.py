@@ -115,5 +115,5 @@ def _seccomp(_name: str) -> str:
 
 
 def _security(name: str) -> str:
-    active = probe.apparmor_enabled() if name == "AppArmor" else os.path.exists("/sys/fs/selinux/enforce")
+    active = probe.apparmor_enabled() if name == "AppArmor" else probe.selinux_enabled()
     return "" if active else "it is not active"

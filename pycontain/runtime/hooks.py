@@ -104,10 +104,10 @@ def _become(hook: Hook, told: int, output: int, failing: int, surroundings: Surr
         else:
             env = [os.fsencode(entry) for entry in entries]
         argv = [os.fsencode(word) for word in hook.args or (hook.path,)]
-        # a hook of a runtime that was killed would go on alone
-        # and nobody would answer its notifications: what the filter wants to be asked about is refused
+        # nobody would answer its notifications: what the filter wants to be asked about is refused
         flags = surroundings.seccomp_flags & ~SECCOMP_FILTER_FLAG_NEW_LISTENER
         paths = [os.fsencode(hook.path)]
+        # by SIGKILL: a hook of a runtime that was killed would go on alone
         _sys.finish(argv, env, paths, (), failing, surroundings.seccomp, flags, SIGKILL, surroundings.lowered)
     except OSError as error:
         os.write(failing, _RECORD.pack(b"E", error.errno or errno.EIO, 0))

@@ -25,8 +25,9 @@ from pycontain.plan.ops import Attach
 from pycontain.runtime import credentials, entry, held, hooks, seal
 from pycontain.runtime.channel import MAPPED, READY, START, TREES, Channel
 from pycontain.runtime.inside import APPLIERS, Inside, make_fresh, preload
+from pycontain.runtime.newmounts import guarded_null, is_null
 from pycontain.runtime.scheduling import bind_cpus, schedule
-from pycontain.runtime.trees import Trees, guarded_null, is_null
+from pycontain.runtime.trees import Trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -51,13 +51,8 @@ from pycontain.plan.ops import (
 )
 from pycontain.runtime import hooks, mountpoints, nodes, rootpath
 from pycontain.runtime.channel import HOOKED, HOOKS, TERMINAL
-from pycontain.runtime.trees import (
-    empty_directory,
-    guarded_null,
-    new_filesystem,
-    set_attributes,
-    set_propagation,
-)
+from pycontain.runtime.newmounts import empty_directory, guarded_null, has_long, new_filesystem
+from pycontain.runtime.trees import set_attributes, set_propagation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +107,7 @@ def preload(ops: tuple[Op, ...]) -> None:
         if isinstance(op, Attach):
             if op.copy_up:
                 import pycontain.runtime.copying
-            if op.fresh is not None and any(len(value) > 80 for _, value in op.fresh.options):
+            if op.fresh is not None and has_long(op.fresh.options):
                 import pycontain.runtime.longdata
         elif isinstance(op, PivotRoot) and not op.pivot:
             import pycontain.runtime.moveroot  # noqa: F401

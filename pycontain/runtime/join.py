@@ -27,8 +27,8 @@ from pycontain.runtime import credentials, entry, init, probe, processes, seal
 from pycontain.runtime.channel import READY, START, TERMINAL, Channel, Sequence
 from pycontain.runtime.create import Created, abandon, adjust_oom_score, limit
 from pycontain.runtime.inside import open_terminal
+from pycontain.runtime.newmounts import new_filesystem
 from pycontain.runtime.scheduling import bind_cpus, schedule
-from pycontain.runtime.trees import new_filesystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

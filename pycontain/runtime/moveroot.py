@@ -12,7 +12,7 @@ import os
 from pycontain.cgroups.layout import unescape
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import AT_FDCWD, MNT_DETACH, MOVE_MOUNT_F_EMPTY_PATH
-from pycontain.runtime.trees import empty_directory
+from pycontain.runtime.newmounts import empty_directory
 
 
 def move_root(root: int, procfs: int) -> None:

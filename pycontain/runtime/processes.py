@@ -7,6 +7,7 @@ import select
 
 from pycontain.errors import StageError, WrongState
 from pycontain.kernel import _sys
+from pycontain.kernel.reading import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,8 +97,7 @@ def exit_of_zombie(pid: int) -> int | None:
 def _stat(pid: int) -> list[bytes]:
     """Return the fields of a process from the third, its state, on; none when it has gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()
+        return read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return []
 
@@ -135,5 +135,4 @@ def _gone() -> WrongState:
 
 def boot_id() -> str:
     """Return the id of this boot of the kernel: state of another boot describes processes that are gone."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
-        return file.read().strip()
+    return read_file("/proc/sys/kernel/random/boot_id").decode().strip()

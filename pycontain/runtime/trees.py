@@ -19,9 +19,6 @@ from pycontain.kernel.constants import (
     CLONE_NEWNS,
     MNT_DETACH,
     MOUNT_ATTR_IDMAP,
-    MOUNT_ATTR_NODEV,
-    MOUNT_ATTR_NOEXEC,
-    MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
     MS_REC,
@@ -36,13 +33,14 @@ from pycontain.plan.capabilities import SYS_ADMIN
 from pycontain.plan.facts import USERNS_CUSTOM, UserNamespace
 from pycontain.plan.ops import DevTree, MaskLayer, OpenDirectory, OpenTree, Overlay
 from pycontain.runtime import rootpath
+from pycontain.runtime.newmounts import new_mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
-    from pycontain.plan.ops import NewFilesystem, Op
+    from pycontain.plan.ops import Op
     from pycontain.spec.ids import IDMapping
 
     T = TypeVar("T", bound=Op)
@@ -167,14 +165,13 @@ class Trees:
 
     def _open_stage(self) -> int:
         if self._stage < 0:
-            self._stage = _new("tmpfs", "pycontain", (("mode", "0755"), ("size", "1m")))
+            self._stage = new_mount("tmpfs", "pycontain", (("mode", "0755"), ("size", "1m")))
             _sys.move_mount(self._stage, "", AT_FDCWD, self._staging, MOVE_MOUNT_F_EMPTY_PATH)
             os.mkdir("empty", 0o755, dir_fd=self._stage)
         return self._stage
 
 
 _CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
-_NULL = os.makedev(1, 3)
 
 # The function that makes an op's tree, by the op's class.
 MAKERS: dict[type[Op], Callable[[Trees, Any], None]] = {}
@@ -324,10 +321,10 @@ def _overlay(trees: Trees, op: Overlay) -> None:
         options.append(("userxattr", ""))
     try:
         if not op.public_only:
-            trees.fds[op.name] = _new("overlay", "pycontain", tuple(options))
+            trees.fds[op.name] = new_mount("overlay", "pycontain", tuple(options))
             return
         with _Nobody():
-            trees.fds[op.name] = _new("overlay", "pycontain", tuple(options), MOUNT_ATTR_RDONLY)
+            trees.fds[op.name] = new_mount("overlay", "pycontain", tuple(options), MOUNT_ATTR_RDONLY)
     finally:
         for fd in layers:
             os.close(fd)
@@ -336,7 +333,7 @@ def _overlay(trees: Trees, op: Overlay) -> None:
 def _layers_in_memory(trees: Trees, op: Overlay) -> tuple[str, str]:
     """Make a tmpfs for upper and work, the former with the mode and owner of the directory that it stands for."""
     name = f"{op.name}.memory"
-    trees.fds[name] = _new("tmpfs", "pycontain", (("mode", "0755"), ("size", str(op.memory_bytes))))
+    trees.fds[name] = new_mount("tmpfs", "pycontain", (("mode", "0755"), ("size", str(op.memory_bytes))))
     path = trees.attach_for_overlay(name)
     status = os.stat(op.upper)
     for directory in ("upper", "work"):
@@ -372,7 +369,7 @@ def _mask_layer(trees: Trees, op: MaskLayer) -> None:
         fd = _sys.open_tree(AT_FDCWD, op.directory, _CLONE)
     else:
         options = (("mode", "0755"), ("size", "1m"), ("uid", str(uid)), ("gid", str(gid)))
-        fd = _new("tmpfs", "pycontain", options)
+        fd = new_mount("tmpfs", "pycontain", options)
     trees.fds[op.name] = fd
     attribute = "user.overlay.opaque" if op.userxattr else "trusted.overlay.opaque"
     root = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -414,7 +411,7 @@ def _parent(root: int, path: str, uid: int, gid: int) -> tuple[int, str]:
 
 @_makes(DevTree)
 def _dev_tree(trees: Trees, op: DevTree) -> None:
-    fd = _new("tmpfs", "tmpfs", op.options, op.attr_set)
+    fd = new_mount("tmpfs", "tmpfs", op.options, op.attr_set)
     trees.fds[op.name] = fd
     root_uid, root_gid = trees.owner(0, 0)
     os.chown(".", root_uid, root_gid, dir_fd=fd)
@@ -442,57 +439,3 @@ def _make_parents(fd: int, path: str, uid: int, gid: int) -> None:
             os.chown(name, uid, gid, dir_fd=fd)
         except FileExistsError:
             pass
-
-
-def new_filesystem(op: NewFilesystem) -> int:
-    """Return a detached mount of a new file system."""
-    return _new(op.fstype, op.source or op.fstype, op.options, op.attr_set)
-
-
-def is_null(status: os.stat_result) -> bool:
-    """Tell whether a file is the null device."""
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL
-
-
-def guarded_null() -> int:
-    """Return a detached mount of the host's null device through which its mode and owner cannot be changed.
-
-    Raises:
-        StageError: what lies there is something else.
-    """
-    tree = _sys.open_tree(AT_FDCWD, "/dev/null", _CLONE)
-    if not is_null(os.fstat(tree)):
-        raise StageError(
-            "the host's /dev/null is not the null device",
-            stage="host",
-            hint="mend it: rm /dev/null && mknod -m 666 /dev/null c 1 3",
-        )
-    # a device can be written to on a read-only mount
-    attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
-    _sys.mount_setattr(tree, "", AT_EMPTY_PATH, attr_set=attributes)
-    return tree
-
-
-def empty_directory(options: tuple[tuple[str, str], ...] = ()) -> int:
-    """Return a detached, empty, read-only tmpfs that shows nothing and takes nothing."""
-    attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
-    return _new("tmpfs", "tmpfs", (("mode", "0555"), ("size", "0"), ("nr_inodes", "2"), *options), attributes)
-
-
-def _new(fstype: str, source: str, options: tuple[tuple[str, str], ...], attributes: int = 0) -> int:
-    if any(len(os.fsencode(value)) > 255 for _, value in options):  # what fsconfig(2) takes
-        from pycontain.runtime import longdata
-
-        return longdata.new(_new, fstype, source, options, attributes)
-    context = _sys.fsopen(fstype)
-    try:
-        _sys.fsconfig_set_string(context, "source", source)
-        for key, value in options:
-            if value:
-                _sys.fsconfig_set_string(context, key, value)
-            else:
-                _sys.fsconfig_set_flag(context, key)
-        _sys.fsconfig_create(context)
-        return _sys.fsmount(context, 0, attributes)
-    finally:
-        os.close(context)

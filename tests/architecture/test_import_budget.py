@@ -46,35 +46,8 @@ OCI_GROUPS = {
 }
 
 #: Rooms of ours that may be loaded.
-ROOMS = {
-    "run": {
-        "cli",
-        "engine",
-        "runtime",
-        "plan",
-        "spec",
-        "cgroups",
-        "kernel",
-        "launcher",
-        "record",
-        "errors",
-        "lean_json",
-        "sizes",
-    },
-    "oci": {
-        "oci",
-        "runtime",
-        "plan",
-        "spec",
-        "cgroups",
-        "kernel",
-        "launcher",
-        "record",
-        "errors",
-        "lean_json",
-        "sizes",
-    },
-}
+BOTH = {"runtime", "plan", "spec", "cgroups", "kernel", "launcher", "record", "errors", "lean_json", "sizes"}
+ROOMS = {"run": {"cli", "engine", *BOTH}, "oci": {"oci", *BOTH}}
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 tool = load_tool("modulepack")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from harness import programs
-from harness.attacks import HOSTILE, NEVER, Old, attempt, bind, hostile, own_root
+from harness.attacks import HOSTILE, NEVER, ON_CGROUPS, Old, attempt, bind, hostile, leave_open, own_root
 from harness.cli import describe
 from harness.oci import Oci
 from harness.probe import requires
@@ -51,11 +51,9 @@ def test_directories_outside(oci: Oci, how: str) -> None:
 
     What such a directory gives is shown by tests/hostile/test_controls.py.
     """
-    leaked = os.open("/", os.O_RDONLY)
+    leave_open("/")
     canary = oci.place / "canary"
     canary.write_text("of the host")
-    os.dup2(leaked, 50, inheritable=True)
-    os.close(leaked)
     reached = 0
     try:
         document = hostile(oci, oci.rootfs, "sleep", "1000")
@@ -79,7 +77,7 @@ def test_directories_outside(oci: Oci, how: str) -> None:
 
 def test_descriptors_of_the_caller(oci: Oci) -> None:
     """5: what a caller has left open comes neither into the program nor into hooks."""
-    os.dup2(os.open("/etc", os.O_RDONLY), 50, inheritable=True)
+    leave_open("/etc")
     listing = "ls /proc/self/fd >> "
     shared = oci.place / "shared"
     shared.mkdir()
@@ -105,7 +103,7 @@ def test_descriptors_of_the_caller(oci: Oci) -> None:
 @pytest.mark.parametrize("joins", [False, True], ids=["new ids", "the host's ids"])
 def test_who_waits_holds_nothing_of_the_host(oci: Oci, joins: bool) -> None:
     """5, 10: a container that was created may wait for long, and others may share its process ids."""
-    leaked = os.dup2(os.open("/etc", os.O_RDONLY), 50, inheritable=True)
+    leaked = leave_open("/etc")
     document = hostile(oci, oci.rootfs, "true")
     if joins:
         document["linux"]["namespaces"] = [one for one in document["linux"]["namespaces"] if one["type"] != "pid"]
@@ -189,19 +187,7 @@ def test_users_of_a_configuration_that_are_none(oci: Oci, uid: object) -> None:
 
 def cgroups_are_written(oci: Oci, *options: str, capability: str = "CAP_KILL") -> set[str]:
     """Return what a container's root could do to cgroups."""
-    script = """
-        cd /sys/fs/cgroup
-        for file in $(find . -name cgroup.procs -o -name tasks -o -name 'release_agent' -o -name '*_on_release'); do
-            (echo 0 > $file) 2>/dev/null && echo wrote
-        done
-        for place in $(find . -type d); do (mkdir $place/new) 2>/dev/null && rmdir $place/new && echo made; done
-        mount -o remount,rw /sys/fs/cgroup 2>/dev/null && echo remounted
-        mkdir /tmp/new
-        mount -t cgroup -o memory none /tmp/new 2>/dev/null && echo mounted
-        mount -t cgroup2 none /tmp/new 2>/dev/null && echo mounted
-        echo done
-    """
-    document = hostile(oci, oci.rootfs, "sh", "-c", script)
+    document = hostile(oci, oci.rootfs, "sh", "-c", ON_CGROUPS)
     for names in document["process"]["capabilities"].values():
         names += [capability] * (capability not in names)
     document["linux"]["namespaces"].append({"type": "cgroup"})

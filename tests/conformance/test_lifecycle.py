@@ -24,20 +24,26 @@ def created(oci: Oci, *args: str, name: str = "c") -> None:
     oci.ok("create", "--bundle", oci.bundle(oci.config(*args), name), "--pid-file", oci.place / "pid", name)
 
 
-def test_the_program_runs_when_started_not_before(oci: Oci) -> None:
-    """L1: create makes all but the process; start runs it."""
+def created_to_tell(oci: Oci) -> Path:
+    """Create a container, and return the file that its program makes."""
     shared = oci.place / "shared"
     shared.mkdir()
     document = oci.config("touch", "/shared/ran")
     document["mounts"].append({"destination": "/shared", "source": str(shared), "options": ["bind"]})
     oci.ok("create", "--bundle", oci.bundle(document), "c")
+    return shared / "ran"
+
+
+def test_the_program_runs_when_started_not_before(oci: Oci) -> None:
+    """L1: create makes all but the process; start runs it."""
+    ran = created_to_tell(oci)
     state = oci.state("c")
     assert state["status"] == "created"
     assert os.readlink(f"/proc/{state['pid']}/ns/pid") != os.readlink("/proc/self/ns/pid")
-    assert not (shared / "ran").exists()
+    assert not ran.exists()
     oci.ok("start", "c")
     oci.wait("c", "stopped")
-    assert (shared / "ran").exists()
+    assert ran.exists()
     assert oci.state("c")["pid"] == 0
     oci.ok("delete", "c")
     assert "container does not exist" in oci.fails("state", "c")
@@ -232,6 +238,7 @@ def test_listen_fds(oci: Oci, namespaces: list[str]) -> None:
     document["process"]["env"] += ["LISTEN_FDS=7", "LISTEN_PID=7"]
     document["linux"]["namespaces"] = [{"type": kind} for kind in namespaces]
     activated(oci, file, "$$").ok("run", "--detach", "-b", oci.bundle(document), "c")
+    until(lambda: file.read_text().endswith("\n"))  # run waits for the program, not for what it says
     count, told, own = file.read_text().split()
     assert (count, told) == ("1", own)
     activated(oci, file, "$$").ok("exec", "c", "sh", "-c", "echo $LISTEN_FDS $LISTEN_PID $$ >&3")
@@ -282,13 +289,18 @@ def test_one_of_many_wins(oci: Oci) -> None:
     assert oci.state("c")["status"] == "running"
 
 
-def test_a_pid_file_replaces_no_device(oci: Oci) -> None:
+def test_a_pid_file_replaces_no_device_or_link(oci: Oci) -> None:
     """L2: what is no regular file stays as it is, and nothing has been made."""
     pipe = oci.place / "pipe"
     os.mkfifo(pipe)
     bundle = oci.bundle(oci.config("sleep", "100"))
-    assert "not a regular file" in oci.fails("create", "--pid-file", pipe, "-b", bundle, "c")
+    link = oci.place / "link"
+    link.symlink_to(oci.place / "elsewhere")
+    for path in (pipe, link):
+        assert "not a regular file" in oci.fails("create", "--pid-file", path, "-b", bundle, "c")
     assert oci.left() == []
+    assert link.is_symlink()
+    assert not (oci.place / "elsewhere").exists()
     oci.ok("run", "--detach", "-b", bundle, "c")
     assert "not a regular file" in oci.fails("exec", "--pid-file", pipe, "c", "true", code=255)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
@@ -310,15 +322,11 @@ def test_a_container_that_waits_can_be_paused(oci: Oci) -> None:
 
 def test_an_init_that_is_stopped_hangs_nobody(oci: Oci) -> None:
     """L5: start gives up, and the program does not begin later."""
-    shared = oci.place / "shared"
-    shared.mkdir()
-    document = oci.config("touch", "/shared/ran")
-    document["mounts"].append({"destination": "/shared", "source": str(shared), "options": ["bind"]})
-    oci.ok("create", "--bundle", oci.bundle(document), "c")
+    ran = created_to_tell(oci)
     os.kill(oci.state("c")["pid"], signal.SIGSTOP)
     assert "was stopped before its program began" in oci.fails("start", "c", timeout=30)
     assert oci.state("c")["status"] == "stopped"
-    assert not (shared / "ran").exists()
+    assert not ran.exists()
 
 
 def is_locked(path: Path) -> bool:
@@ -357,10 +365,11 @@ def test_run_removes_no_other_container_of_its_id(oci: Oci, again: bool) -> None
 
 
 def test_a_pid_file_in_the_working_directory(oci: Oci, tmp_path: Path) -> None:
-    """L9: nothing else is left beside it, and a link is replaced, not followed."""
+    """L9: nothing else is left beside it."""
     bundle = oci.bundle(oci.config("sleep", "100"))
     oci.ok("create", "--pid-file", "pid", "-b", bundle, "c", cwd=tmp_path)
     assert os.listdir(tmp_path) == ["pid"]
+    assert (tmp_path / "pid").read_text() == str(oci.state("c")["pid"])
     assert stat.S_IMODE((tmp_path / "pid").stat().st_mode) == 0o644
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from harness.oci import Oci
 from harness.probe import requires
+from harness.waiting import until
 
 pytestmark = requires("root")
 
@@ -70,10 +70,7 @@ def test_other_commands_need_not_wait(oci: Oci, how: str) -> None:
     environment = {**os.environ, "NOTIFY_SOCKET": str(oci.place / "nobody.sock")}
     options = ["--detach"] if how == "run" else []
     process = subprocess.Popen(oci.argv("run", *options, "-b", oci.bundle(document), "c"), env=environment)
-    deadline = time.monotonic() + 20
-    while not (oci.root / "c" / "state.json").exists() or oci.state("c")["status"] != "running":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: (oci.root / "c" / "state.json").exists() and oci.state("c")["status"] == "running", 20)
     # commands that take the lock, longer than it can be held for the start itself
     oci.ok("pause", "c")
     oci.ok("resume", "c")
@@ -89,10 +86,7 @@ def test_a_socket_at_which_nobody_listens(telling: Oci) -> None:
     assert telling.left() == []
     with (telling.place / "err").open("w+") as err:
         process = subprocess.Popen(telling.argv("run", "-b", str(bundle), "c"), env=environment, stderr=err)
-        deadline = time.monotonic() + 20
-        while "NOTIFY_SOCKET" not in (telling.place / "err").read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: "NOTIFY_SOCKET" in (telling.place / "err").read_text(), 20)
     assert telling.state("c")["status"] == "running"
     telling.ok("kill", "c", "KILL")
     assert process.wait(20) == 137

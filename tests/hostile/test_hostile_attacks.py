@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from harness import programs
+from harness.attacks import ON_CGROUPS, leave_open
 from harness.cli import Cli, describe
 from harness.probe import requires
 from harness.terminal import Terminal
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.runtime, requires("root")]
 @pytest.fixture
 def leaked() -> Iterator[int]:
     """Yield a descriptor of the host's root directory that programs inherit."""
-    number = os.dup2(os.open("/", os.O_RDONLY), 50, inheritable=True)
+    number = leave_open("/")
     yield number
     os.close(number)
 
@@ -100,23 +101,11 @@ def test_a_file_in_the_place_of_the_null_device(
 
 def test_cgroups_are_not_written_to(pycontain: Cli, busybox: Path) -> None:
     """12, 13: they are read-only, and only CAP_SYS_ADMIN could mount them anew."""
-    script = """
-        cd /sys/fs/cgroup
-        for file in $(find . -name cgroup.procs -o -name tasks -o -name release_agent -o -name '*_on_release'); do
-            (echo 0 > $file) 2>/dev/null && echo wrote
-        done
-        for place in $(find . -type d); do (mkdir $place/new) 2>/dev/null && rmdir $place/new && echo made; done
-        mount -o remount,rw /sys/fs/cgroup 2>/dev/null && echo remounted
-        mkdir /tmp/new
-        mount -t cgroup -o memory none /tmp/new 2>/dev/null && echo mounted
-        mount -t cgroup2 none /tmp/new 2>/dev/null && echo mounted
-        echo done
-    """
     for options in ([], ["--userns", "host"], ["--userns", "host", "--security-opt", "seccomp=unconfined"]):
-        said = pycontain.ok("run", "--rm", "--tmpfs", "/tmp", *options, busybox, "--", "/bin/sh", "-c", script)
+        said = pycontain.ok("run", "--rm", "--tmpfs", "/tmp", *options, busybox, "--", "/bin/sh", "-c", ON_CGROUPS)
         assert said.split() == ["done"], options
     # control
-    said = pycontain.ok("run", "--rm", "--tmpfs", "/tmp", "--privileged", busybox, "--", "/bin/sh", "-c", script)
+    said = pycontain.ok("run", "--rm", "--tmpfs", "/tmp", "--privileged", busybox, "--", "/bin/sh", "-c", ON_CGROUPS)
     assert {"wrote", "made"} <= set(said.split())
 
 
