@@ -57,6 +57,7 @@ _NAME = "org.freedesktop.systemd1"
 _PATH = "/org/freedesktop/systemd1"
 _MANAGER = DBusAddress(_PATH, bus_name=_NAME, interface=f"{_NAME}.Manager")
 _NO_LIMIT = (1 << 64) - 1
+_WITHOUT = "say --cgroup-manager=cgroupfs, or leave out --systemd-cgroup"
 # systemd.unit(5): letters, digits and these
 _UNIT_PUNCTUATION = ":-_.\\@"
 
@@ -141,7 +142,7 @@ class Manager:
             raise HostError(
                 f"no {'user manager of systemd' if user else 'systemd'} answers here",
                 requirement="systemd",
-                hint="say --cgroup-manager=cgroupfs" + (", or: loginctl enable-linger" if user else ""),
+                hint=_WITHOUT + (", or: loginctl enable-linger" if user else ""),
             )
         try:
             connection = open_dbus_connection(address)
@@ -149,7 +150,7 @@ class Manager:
             raise HostError(
                 f"connect to systemd at {address}: {str(error).lower()}",
                 requirement="systemd",
-                hint="say --cgroup-manager=cgroupfs",
+                hint=_WITHOUT,
             ) from error
         try:
             return cls(connection)
@@ -287,12 +288,12 @@ class Manager:
     @staticmethod
     def _silent(what: str, error: Exception) -> HostError:
         reason = str(error).lower() or f"no answer within {TIMEOUT_S:g} s"
-        return HostError(f"systemd: {what}: {reason}", requirement="systemd", hint="say --cgroup-manager=cgroupfs")
+        return HostError(f"systemd: {what}: {reason}", requirement="systemd", hint=_WITHOUT)
 
 
 class _Refusal(HostError):
     """An error that systemd replied; ``name`` is D-Bus' name of it."""
 
     def __init__(self, name: str, message: str) -> None:
-        super().__init__(message, requirement="systemd", hint="say --cgroup-manager=cgroupfs")
+        super().__init__(message, requirement="systemd", hint=_WITHOUT)
         self.name = name

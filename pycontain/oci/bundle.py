@@ -9,6 +9,7 @@ from pycontain.errors import SpecError, UsageError
 from pycontain.record import Record
 from pycontain.spec.decode import decode
 from pycontain.spec.mount_options import parse_options
+from pycontain.spec.process import Process
 from pycontain.spec.rules.validation import validate
 
 TYPE_CHECKING = False
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pycontain.spec.runtime import Spec
 
 NAME = "config.json"
+#: What waits in a container that has no process.
+_NO_PROCESS = Process(cwd="/", no_new_privileges=True)
 
 
 class Bundle(Record):
@@ -28,8 +31,11 @@ class Bundle(Record):
     warnings: tuple[str, ...] = ()
 
 
-def load(directory: str) -> Bundle:
+def load(directory: str, *, starts: bool = True) -> Bundle:
     """Return the bundle in a directory, "" for the working directory.
+
+    A container that this call does not start may be made without a process (config.md#process). What waits in it has
+    no privileges and no program, :func:`pycontain.oci.verbs.start` says so.
 
     Raises:
         UsageError: there is none.
@@ -45,7 +51,9 @@ def load(directory: str) -> Bundle:
         raise UsageError(f"open {bundle}/{NAME}: {(error.strerror or '').lower()}") from error
     spec, warnings = read(text)
     if spec.process is None:
-        raise SpecError("process", "is required to create a container", source=NAME)
+        if starts:
+            raise SpecError("process", "is missing: there is no program to start", source=NAME)
+        spec = spec.replace(process=_NO_PROCESS)
     return Bundle(bundle, text, _absolute(spec, bundle), warnings)
 
 

@@ -27,7 +27,7 @@ def explain(invocation: Invocation, told: Told) -> int:
     if form not in FORMS:
         raise UsageError(f"invalid format option: {form}")
     name = store.check_id(told.arguments[0]) if told.arguments else "explained"
-    found = bundle.load(told.text("bundle"))
+    found = bundle.load(told.text("bundle"), starts=False)
     for line in found.warnings:
         invocation.log.warning(line)
     if invocation.systemd:

@@ -6,7 +6,7 @@ import os
 import sys
 
 import pycontain
-from pycontain.errors import PycontainError, UsageError
+from pycontain.errors import PycontainError, StageError, UsageError
 from pycontain.oci.log import Log
 from pycontain.oci.words import COMMANDS, GLOBAL, read
 from pycontain.spec.state import OCI_VERSION_MAX
@@ -119,6 +119,14 @@ def _where(error: BaseException) -> str:
     return "?" if trace is None else f"{trace.tb_frame.f_globals['__name__']}.{trace.tb_frame.f_code.co_name}"
 
 
+def _text(error: PycontainError) -> str:
+    """Return the place in the configuration where there is one, the cause, and the hint, in one line."""
+    text = str(error)
+    if isinstance(error, StageError) and error.spec_path and not text.startswith(error.spec_path):
+        text = f"{error.spec_path}: {text}"
+    return f"{text} ({error.hint})" if error.hint else text
+
+
 def _report(error: BaseException, log: Log, *, exec_failed: bool) -> int:
     """Write what went wrong, one line, and return the exit code."""
     if isinstance(error, KeyboardInterrupt):
@@ -126,7 +134,7 @@ def _report(error: BaseException, log: Log, *, exec_failed: bool) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else FAILED
     if isinstance(error, PycontainError):
-        text = str(error)
+        text = _text(error)
     elif isinstance(error, OSError):
         text = f"{error.filename or _where(error)}: {(error.strerror or '').lower()}"
     else:

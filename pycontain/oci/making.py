@@ -106,7 +106,7 @@ class Making:
         self._has_pid_file = False
 
     def __enter__(self) -> Self:
-        self.bundle = bundle.load(self.request.bundle)
+        self.bundle = bundle.load(self.request.bundle, starts=not self.held)
         for line in self.bundle.warnings:
             self.invocation.log.warning(line)
         self.container = self.invocation.store.add(self.request.id)
@@ -251,7 +251,7 @@ class Making:
             cgroup=self.assembly.cgroup.paths.asdict(),
             userns=plan.userns.asdict(),
             annotations=dict(spec.annotations),
-            program=plan.process.argv[0],
+            program=plan.process.argv[0] if plan.process.argv else "",
             paths=plan.process.paths,
             hooks=lifehooks.kinds(spec.hooks),
             keyring=self.assembly.keyring,

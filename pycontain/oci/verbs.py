@@ -56,6 +56,10 @@ def start(invocation: Invocation, told: Told) -> int:
     status = container.status(state)
     if status != CREATED:
         raise WrongState(_NO_START.get(status, f"cannot start a container in the {status} state"))
+    if not state.program:
+        raise WrongState(
+            "cannot start a container whose configuration has no process", hint="delete --force removes it"
+        )
     if "NOTIFY_SOCKET" in os.environ:
         from pycontain.oci.readiness import Readiness
 

@@ -169,8 +169,9 @@ def _process(process: ProcessPlan) -> list[tuple[str, str, dict[str, Any]]]:
         instructions = len(process.seccomp) // 8
         what = f"seccomp filter of {instructions} instructions"
         rows.append((what, "linux.seccomp", {"instructions": instructions}))
-    program = {"argv": list(process.argv), "env": list(process.env)}
-    rows.append((f"execute {' '.join(process.argv)}", "process.args", program))
+    if process.argv:
+        program = {"argv": list(process.argv), "env": list(process.env)}
+        rows.append((f"execute {' '.join(process.argv)}", "process.args", program))
     return rows
 
 

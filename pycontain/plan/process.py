@@ -96,10 +96,8 @@ def compile_process(
     ``available`` is the mask of capabilities that the process can be given.
 
     Raises:
-        SpecError: no command, or an unknown limit.
+        SpecError: an unknown limit.
     """
-    if not process.args:
-        raise SpecError("process.args", "at least the program is needed")
     rlimits = []
     for index, limit in enumerate(process.rlimits):
         if limit.type not in RLIMITS:
@@ -108,7 +106,7 @@ def compile_process(
     return ProcessPlan(
         argv=process.args,
         env=_last_ones(process.env),
-        paths=search_paths(process.args[0], process.env),
+        paths=search_paths(process.args[0], process.env) if process.args else (),
         cwd=process.cwd,
         uid=process.user.uid,
         gid=process.user.gid,

@@ -164,7 +164,7 @@ class Maker:
                 raise HostError(
                     "the memory limit is too small to start in: the kernel killed the container's first process",
                     requirement="memory",
-                    hint="--memory 4m is enough for the start itself",
+                    hint="4 MiB are enough for the start itself",
                 ) from error
             if isinstance(error, OSError):
                 raise StageError(

@@ -229,7 +229,9 @@ def _check_inside(path: str) -> None:
 
 
 def _bad_directory(path: str, error: OSError) -> SpecError:
-    return SpecError("process.cwd", f"{path}: {(error.strerror or '').lower()}", hint="give another directory: -w DIR")
+    return SpecError(
+        "process.cwd", f"{path}: {(error.strerror or '').lower()}", hint="it must be one that this user may enter"
+    )
 
 
 def _make_directories(path: str) -> None:
@@ -287,7 +289,7 @@ def _change_ids(process: ProcessPlan) -> None:
     except OSError as error:
         raise StageError(
             f"user {process.uid}:{process.gid}: {(error.strerror or '').lower()}",
-            hint="the ids are not mapped in the container's user namespace: give a larger range with --userns",
+            hint="the ids are not mapped in the container's user namespace: give a larger range",
             stage="init",
             spec_path="process.user",
             errno=error.errno or 0,

@@ -37,7 +37,7 @@ def write_maps(pid: int, userns: UserNamespace) -> None:
         raise HostError(
             f"map ids of the container: {(error.strerror or '').lower()}",
             requirement="user namespaces",
-            hint="pycontain doctor tells what this host allows; --userns host does without",
+            hint="pycontain doctor tells what this host allows; no user namespace: --userns host",
         ) from error
 
 
@@ -125,9 +125,7 @@ def _by_helper(program: str, pid: int, mappings: tuple[IDMapping, ...]) -> None:
     try:
         done = subprocess.run([program, str(pid), *words], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise HostError(
-            f"{program} is not installed", requirement=program, hint="apt-get install uidmap, or --userns host"
-        ) from None
+        raise HostError(f"{program} is not installed", requirement=program, hint="apt-get install uidmap") from None
     if done.returncode != 0:
         raise HostError(
             f"{program}: {done.stderr.strip() or 'refused'}",

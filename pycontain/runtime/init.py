@@ -116,7 +116,8 @@ def _await_start(plan: Plan, channel: Channel, listener: int) -> Channel:
         channel.receive(START)
         return channel
     # whoever makes the container is told, not whoever starts it
-    credentials.find_program(plan.process)
+    if plan.process.argv:
+        credentials.find_program(plan.process)
     channel.send(READY)
     return held.hold(channel, listener)
 

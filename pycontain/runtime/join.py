@@ -78,7 +78,7 @@ class Joiner:
         if processes.has_ended(self.pidfd):
             # what has been looked up by its pid may be another process's, and with no namespace of its own nothing
             # else would tell
-            raise WrongState("the container has just ended", hint="pycontain ps -a shows when")
+            raise WrongState("the container has just ended", hint="its state tells when")
         pid, pidfd = _clone(cgroup_fd)
         if pid == 0:
             unused = (ours, report_in, *((cgroup_fd,) if cgroup_fd >= 0 else ()))
@@ -200,7 +200,7 @@ def _different_namespaces(pid: int) -> int:
         except OSError as error:
             raise HostError(
                 f"look at the container's {kind} namespace: {(error.strerror or '').lower()}",
-                hint="has it ended meanwhile? pycontain ps",
+                hint="has it ended meanwhile?",
             ) from error
         if theirs.st_ino != os.stat(f"/proc/self/ns/{name}").st_ino:
             flags |= flag
@@ -212,5 +212,5 @@ def _clone(cgroup_fd: int) -> tuple[int, int]:
         return _sys.clone3(0, cgroup_fd)
     except OSError as error:
         raise HostError(
-            f"new process in the container: {(error.strerror or '').lower()}", hint="is it at its --pids-limit?"
+            f"new process in the container: {(error.strerror or '').lower()}", hint="is it at its limit of processes?"
         ) from error

@@ -76,7 +76,7 @@ def await_answer(fd: int, pid: int, is_frozen: Callable[[], bool] | None = None)
         if looks * _LOOK_EVERY_MS >= _STOPPED_MS:
             raise StageError(
                 "the process was stopped before its program began, by a signal, a tracer inside or its cgroup",
-                hint="pycontain top shows what runs in the container",
+                hint="look at what runs in the container: top, ps",
             )
 
 
@@ -130,7 +130,7 @@ class Peers:
 
 
 def _gone() -> WrongState:
-    return WrongState("the container that was to be joined has just ended", hint="pycontain ps -a shows when")
+    return WrongState("the container that was to be joined has just ended", hint="its state tells when")
 
 
 def boot_id() -> str:

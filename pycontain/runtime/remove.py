@@ -189,7 +189,7 @@ def remove_tree(path: str, users: UserNamespace | None = None) -> None:
                 raise
     except OSError as error:
         raise StoreError(
-            f"remove {path}: {(error.strerror or '').lower()}", hint="pycontain prune tries again"
+            f"remove {path}: {(error.strerror or '').lower()}", hint="remove it again; pycontain prune tries too"
         ) from error
     finally:
         os.close(fd)

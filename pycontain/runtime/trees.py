@@ -288,7 +288,7 @@ def _shift_owners(trees: Trees, op: OpenTree, fd: int) -> None:
         raise HostError(
             f"{op.source}: owners cannot be shifted on this file system ({_filesystem(op.source)})",
             requirement=IDMAP if op.spec_path == ROOT_PATH else "",
-            hint="use a directory on ext4, xfs or btrfs, or turn the user namespace off: --userns host",
+            hint="use a directory on ext4, xfs or btrfs, or no user namespace (--userns host)",
         ) from error
 
 

@@ -320,6 +320,24 @@ def test_a_container_that_waits_can_be_paused(oci: Oci) -> None:
     assert oci.state("c")["status"] == "running"
 
 
+def test_a_container_without_a_process(oci: Oci) -> None:
+    """L1: it can be created and looked at; nothing can start it."""
+    document = oci.config("true")
+    del document["process"]
+    bundle = oci.bundle(document)
+    assert "process: is missing" in oci.fails("run", "-b", bundle, "c")
+    assert oci.left() == []
+    oci.ok("create", "-b", bundle, "c")
+    said = oci.fails("start", "c")
+    assert "configuration has no process (delete --force removes it)" in said
+    assert oci.state("c")["status"] == "created"
+    assert "execute" not in oci.ok("explain", "-b", bundle)
+    oci.ok("kill", "c", "KILL")
+    oci.wait("c", "stopped")
+    oci.ok("delete", "c")
+    assert oci.left() == []
+
+
 def test_an_init_that_is_stopped_hangs_nobody(oci: Oci) -> None:
     """L5: start gives up, and the program does not begin later."""
     ran = created_to_tell(oci)

@@ -297,6 +297,25 @@ def test_mappings_that_make_no_sense(oci: Oci, owned: Path) -> None:
     assert "exclude" in oci.refuses(with_mounts(oci, SHOW, bind(owned, "idmap", "ridmap") | MAPS))
 
 
+@pytest.mark.parametrize(
+    ("mount", "told"),
+    [
+        ({"source": "/nonexistent", "options": ["bind"]}, ["/nonexistent", "No such file or directory"]),
+        ({"type": "nofs"}, ["/x", "nofs", "No such device"]),
+        ({"type": "tmpfs", "options": ["nosuch=3"]}, ["/x", "tmpfs: Unknown parameter 'nosuch'"]),
+        ({"destination": "/tmp", "source": "/etc/passwd", "options": ["bind"]}, ["/tmp", "is a directory", "(a dir"]),
+    ],
+)
+def test_an_error_names_the_mount_and_the_cure(oci: Oci, mount: dict[str, Any], told: list[str]) -> None:
+    """§1.6: the place in the configuration first, then what was done and why it failed, in one line."""
+    document = oci.config("true")
+    number = len(document["mounts"])
+    document["mounts"].append({"destination": "/x", "source": "none"} | mount)
+    said = oci.fails("run", "-b", oci.bundle(document), "c")
+    assert said.count("\n") == 1
+    assert all(text in said for text in [f'msg="mounts[{number}]: ', *told]), said
+
+
 def test_copy_up(oci: Oci) -> None:
     """M5: a tmpfs that begins with what it covers."""
     script = "[ -f /etc/passwd ] && echo x >/etc/new && stat -c %a /etc && " + SHOW
