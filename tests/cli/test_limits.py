@@ -237,7 +237,8 @@ def read_seconds(pycontain: Cli, root: Path, device: str, *options: str) -> floa
 def test_rate_of_a_device(pycontain: Cli, busybox: Path, loop_device: str) -> None:
     assert 1.4 < read_seconds(pycontain, busybox, loop_device, "--device-read-bps", f"{loop_device}:1m") < 4
     assert 1.4 < read_seconds(pycontain, busybox, loop_device, "--device-read-iops", f"{loop_device}:16") < 4
-    assert read_seconds(pycontain, busybox, loop_device) < 1
+    # on a busy machine the first one may take longer
+    assert min(read_seconds(pycontain, busybox, loop_device) for _ in range(3)) < 1
 
 
 def write_seconds(pycontain: Cli, root: Path, device: str, *options: str) -> float:

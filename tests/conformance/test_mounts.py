@@ -347,14 +347,14 @@ def test_mode_of_a_tmpfs(oci: Oci, shared: Path) -> None:
 
 @requires("kernel:6.8")  # before, the kernel lists mounts as they were attached
 @pytest.mark.parametrize("users", [False, True], ids=["host users", "user namespace"])
-def test_the_kernel_lists_mounts_in_order(oci: Oci, users: bool) -> None:
+def test_the_kernel_lists_mounts_in_order(oci: Oci, tmp_path: Path, users: bool) -> None:
     """M1: whoever reads mountinfo finds mounts as listed, whichever stage has made them, and none of ours besides."""
     others = [
         tmpfs(destination="/first"),
-        bind("/etc/hostname", destination="/second"),
+        bind("/etc/passwd", destination="/second"),
         tmpfs(destination="/third"),
-        bind("/etc", "unbindable", destination="/fourth"),
-        bind("/etc", "rslave", destination="/fifth", kind="rbind"),
+        bind(str(tmp_path), "unbindable", destination="/fourth"),
+        bind(str(tmp_path), "rslave", destination="/fifth", kind="rbind"),
     ]
     document = with_mounts(oci, SHOW, *others)
     if users:

@@ -95,7 +95,7 @@ def test_half_a_processor(box: Box) -> None:
     cgroup = box.make("half", LinuxResources(cpu=Cpu(quota=50_000, period=100_000)))
     box.python(cgroup, "import os\nos.fork()\n" + SPIN)
     time.sleep(0.3)
-    before, started = cpu_of(cgroup), time.monotonic_ns()
+    started, before = time.monotonic_ns(), cpu_of(cgroup)
     time.sleep(2)
     after, ended = cpu_of(cgroup), time.monotonic_ns()
     periods = after.periods - before.periods

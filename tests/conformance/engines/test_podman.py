@@ -40,7 +40,8 @@ def test_pod(podman: Engine, pod: str) -> None:
     """Containers of a pod see each other's processes and names, and stop and start together."""
     listed = podman.ok("ps", "--no-trunc", "--filter", f"pod={pod}", "--format", "{{.ID}} {{.Command}}").splitlines()
     assert len(listed) == 3
-    first, second = (line.split()[0] for line in listed if "988" in line or "989" in line)
+    names = {command: name for name, command in (line.split(" ", 1) for line in listed)}
+    first, second = (next(names[text] for text in names if number in text) for number in ("988", "989"))
     for name in (first, second):
         said = podman.ok("exec", name, "sh", "-c", "hostname; ps; readlink /proc/self/ns/net; ls /sys/class/net")
         assert "shared-name" in said
