@@ -16,11 +16,11 @@ import errno
 import fcntl
 import os
 import stat
-from itertools import repeat
+from _imp import source_hash
 
 from pycontain import lean_json
 from pycontain.cgroups.frozen import is_frozen
-from pycontain.errors import Exists, NotFound, PycontainError, StoreError, UsageError, WrongState
+from pycontain.errors import Exists, NotFound, StoreError, UsageError, WrongState
 from pycontain.kernel.reading import read_file
 from pycontain.record import Record
 from pycontain.runtime import processes
@@ -39,19 +39,9 @@ POSTSTART, POSTSTOP = "poststart", "poststop"
 LOCK_WITHIN_S = 10.0
 _CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 _MAX_ID = 1024
-_STATUSES = (CREATING, CREATED, RUNNING, PAUSED, STOPPED)
-_MAPPING = {"container_id": int, "host_id": int, "size": int}
-# what a state's fields are in JSON, by name or by type; a dict with "" has any names, a list any length
-_SHAPES: dict[str, Any] = {
-    "str": str,
-    "int": int,
-    "bool": bool,
-    "tuple[str, ...]": [str],
-    "dict[str, str]": {"": str},
-    "cgroup": {"unified": str, "anchor": str, "own": str, "v1": {"": str}, "unusable": {"": str}},
-    "userns": {"kind": str, "uid_map": [_MAPPING], "gid_map": [_MAPPING], "idmap": bool, "setgroups": bool},
-    "scheduling": {"personality": int, "memory_mode": int, "memory_nodes": [int]},
-}
+# what a state file begins with: 8 bytes in hex by which damage to the rest is noticed
+_CHECK = b'{"check":"'
+_CHECKED = len(_CHECK) + 2 * 8 + len(b'",')
 
 
 class State(Record):
@@ -87,9 +77,6 @@ class State(Record):
     rdt: tuple[str, ...] = ()
     descriptors: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
-
-
-_FIELDS = {name: _SHAPES.get(name) or _SHAPES[kind] for name, kind in State._fields.items()}
 
 
 def check_id(text: str) -> str:
@@ -163,30 +150,24 @@ class Container:
         """
         path = f"{self.directory}/state.json"
         try:
-            text = read_file(path).decode(errors="backslashreplace")
+            data = read_file(path)
         except (FileNotFoundError, NotADirectoryError):
             if not _is_directory(self.directory):
                 raise _missing() from None
             raise StoreError(f"container {self.id} was never completed", hint="delete --force removes it") from None
-        try:
-            document = lean_json.loads(text, source=path, surrogates=True)
-        except PycontainError as error:
-            raise StoreError(f"damaged state: {error}", hint="delete --force removes it") from error
-        if not isinstance(document, dict) or document.get("version") != VERSION:
+        if data[:_CHECKED] != _check(data[_CHECKED:]):
+            raise StoreError(f"damaged state: {path}: it is not what was written", hint="delete --force removes it")
+        document = lean_json.loads(b"{" + data[_CHECKED:], source=path, surrogates=True)
+        assert isinstance(document, dict), "it is what was written"
+        if document["version"] != VERSION:
             raise StoreError(f"{path}: state of another version", hint="delete --force removes it")
-        for name, value in document.items():
-            if not _fits(value, _FIELDS.get(name)) or (name == "status" and value not in _STATUSES):
-                raise StoreError(f"damaged state: {path}: {name!r}", hint="delete --force removes it")
-            if isinstance(value, list):
-                document[name] = tuple(value)
-        try:
-            return State(**document)
-        except TypeError as error:
-            raise StoreError(f"damaged state: {path}: {error}", hint="delete --force removes it") from error
+        fields: dict[str, Any] = {name: tuple(one) if type(one) is list else one for name, one in document.items()}
+        return State(**fields)
 
     def save(self, state: State) -> None:
         """Replace the state file as a whole."""
-        self.write("state.json", lean_json.dumps(state.asdict(), surrogates=True).encode())
+        rest = lean_json.dumps(state.asdict(), surrogates=True).encode()[1:]
+        self.write("state.json", _check(rest) + rest)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file of the container's directory by rename.
@@ -208,6 +189,10 @@ class Container:
         if paths and is_frozen(paths["unified"], paths["v1"].get("freezer", "")):
             return PAUSED
         return state.status
+
+
+def _check(rest: bytes) -> bytes:
+    return _CHECK + source_hash(1, rest).hex().encode() + b'",'
 
 
 def _write(path: str, data: bytes, mode: int) -> None:
@@ -290,22 +275,6 @@ class Store:
             return sorted(name for name in os.listdir(self.root) if not name.startswith("."))
         except FileNotFoundError:
             return []
-
-
-def _fits(value: Any, shape: Any) -> bool:
-    """Return whether a value of a state file can be what was saved; None for a shape fits nothing."""
-    if type(shape) is dict:
-        if type(value) is not dict:
-            return False
-        if "" in shape:
-            return all(map(_fits, value.values(), repeat(shape[""])))
-        is_complete = shape is _SHAPES["scheduling"] or len(value) in (0, len(shape))
-        return is_complete and all(map(_fits, value.values(), map(shape.get, value)))
-    if type(shape) is list:
-        return type(value) is list and all(map(_fits, value, repeat(shape[0])))
-    if type(value) is not shape:
-        return False
-    return "\0" not in value if shape is str else shape is bool or 0 <= value < 1 << 63
 
 
 def _is_directory(path: str) -> bool:

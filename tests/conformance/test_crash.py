@@ -23,6 +23,7 @@ from harness.waiting import until
 
 from pycontain.cgroups.cgroup import locate
 from pycontain.cgroups.host import probe_host, usable
+from pycontain.oci.store import Container
 from pycontain.runtime import processes
 
 pytestmark = requires("root")
@@ -172,7 +173,8 @@ def test_state_that_is_damaged(oci: Oci) -> None:
     """Reliability: an error that says so, and delete --force still knows what was made."""
     oci.ok("run", "-d", "-b", oci.bundle(oci.config("sleep", "1000")), "c")
     pid = oci.state("c")["pid"]
-    for text in ("", "{}", '{"version": 1}', '{"version": 99}', "[" * 100, "\0"):
+    saved = (oci.root / "c" / "state.json").read_text()
+    for text in ("", "{}", '{"version": 1}', '{"version": 99}', "[" * 100, "\0", saved[:-9], saved + " "):
         (oci.root / "c" / "state.json").write_text(text)
         done = oci.run("state", "c")
         assert done.returncode == 1, describe(done)
@@ -187,9 +189,8 @@ def test_a_pid_that_is_somebody_elses(oci: Oci) -> None:
     oci.ok("run", "-d", "-b", oci.bundle(oci.config("sleep", "1000")), "c")
     stranger = subprocess.Popen(["sleep", "1000"])
     try:
-        state = oci.root / "c" / "state.json"
-        pid = oci.state("c")["pid"]
-        state.write_text(state.read_text().replace(f'"pid":{pid},', f'"pid":{stranger.pid},'))
+        container = Container(str(oci.root), "c")
+        container.save(container.load().replace(pid=stranger.pid))
         assert oci.state("c")["status"] == "stopped"
         assert "container not running" in oci.fails("kill", "c", "KILL")
         oci.ok("delete", "--force", "c")
