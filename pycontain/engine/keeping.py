@@ -7,7 +7,7 @@
       │ ── K alone: has ended ─────► closes it
       └─ goes without a word ──────► reads and drops what is still written, until nobody has the other side
 
-A container without a monitor (``run --rm`` in the foreground) cannot hold it: a process is left behind by a detach.
+For a container without a monitor (``run --rm`` in the foreground) a fork of the command does it: engine.detaching.
 """
 
 from __future__ import annotations

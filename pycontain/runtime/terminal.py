@@ -187,15 +187,12 @@ class Flow:
 
     def advance(self) -> None:
         """Read or write once, as :meth:`wants` said."""
-        if not self._pending:
-            self._pending, self.detached, self._ended = self._read()
+        if self._pending:
+            self._write()
         else:
-            try:
-                self._pending = self._pending[os.write(self.sink, self._pending[:_PIECE]) :]
-            except BlockingIOError:
-                return
-            except OSError:
-                self.end()  # EPIPE or EIO: nobody is there to read
+            self._pending, self.detached, self._ended = self._read()
+            if self.detached and self._pending:
+                self._write()  # what was typed before the keys; there is no next time
         if self._ended and not self._pending:
             self.end()
 
@@ -205,6 +202,14 @@ class Flow:
             self.over = True
             if self._owned:
                 os.close(self.source if self.outward else self.sink)
+
+    def _write(self) -> None:
+        try:
+            self._pending = self._pending[os.write(self.sink, self._pending[:_PIECE]) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.end()  # EPIPE or EIO: nobody is there to read
 
     def _read(self) -> tuple[bytes, bool, bool]:
         """Return data, whether the detach keys were typed, and whether this was the end."""

@@ -15,6 +15,7 @@ import pytest
 from harness.cli import Cli
 from harness.probe import requires
 from harness.processes import command_lines
+from harness.terminal import Terminal
 from harness.waiting import until
 
 pytestmark = [requires("program:tmux")]
@@ -268,10 +269,49 @@ def test_exec_survives_its_command(window: Window, pycontain: Cli, busybox: Path
     pycontain.ok("run", "-d", "--name", "one", busybox, "sleep", "600")
     window.pycontain("exec", "-it", "one", "sh", "-c", ENDLESS)
     window.until("line")
-    (command,) = [pid for pid, words in command_lines() if {str(pycontain.root), "exec", "-it", "one"} <= set(words)]
+    (command,) = of_exec(pycontain)
     os.kill(command, signal.SIGKILL)
     window.until("<137>", anywhere=True)
     assert counts(pycontain, "one")
+    pycontain.ok("rm", "-f", "one")
+
+
+def test_exec_survives_its_command_without_a_monitor(window: Window, pycontain: Cli, busybox: Path) -> None:
+    with pycontain.popen("run", "--rm", "--name", "one", busybox, "sleep", "600") as foreground:
+        until(lambda: pycontain.run("exec", "one", "true").returncode == 0)
+        window.pycontain("exec", "-it", "one", "sh", "-c", ENDLESS)
+        window.until("line")
+        os.kill(min(of_exec(pycontain)), signal.SIGKILL)  # the other one is its child
+        window.until("<137>", anywhere=True)
+        assert counts(pycontain, "one")
+        pycontain.ok("exec", "one", "sh", "-c", "yes | head -c 300000 > /dev/pts/0")  # more than fits
+        pycontain.run("kill", "one")
+        foreground.wait(timeout=20)
+    until(lambda: not of_exec(pycontain))
+
+
+def test_nobody_is_left_when_exec_has_ended_without_a_monitor(window: Window, pycontain: Cli, busybox: Path) -> None:
+    with pycontain.popen("run", "--rm", "--name", "one", busybox, "sleep", "600") as foreground:
+        until(lambda: pycontain.run("exec", "one", "true").returncode == 0)
+        window.pycontain("exec", "-it", "one", "sh", "-c", "sleep 600 & exit 3")
+        window.until("<3>", anywhere=True)
+        assert of_exec(pycontain) == []
+        pycontain.run("kill", "one")
+        foreground.wait(timeout=20)
+
+
+def of_exec(pycontain: Cli) -> list[int]:
+    return [pid for pid, words in command_lines() if {str(pycontain.root), "exec", "-it", "one"} <= set(words)]
+
+
+def test_what_was_typed_before_the_detach_keys_arrives(window: Window, pycontain: Cli, busybox: Path) -> None:
+    pycontain.ok("run", "-d", "--name", "one", busybox, "sleep", "600")
+    argv = pycontain.argv("exec", "-it", "one", "sh", "-c", "stty -echo; echo rea''dy; read x; echo $x > /read")
+    with Terminal(argv) as person:
+        person.until("ready")
+        person.type("last words\r\x10\x11")
+        assert person.exit_code() == 0
+    assert until(lambda: pycontain.run("exec", "one", "cat", "/read").stdout) == "last words\n"
     pycontain.ok("rm", "-f", "one")
 
 
