@@ -125,7 +125,7 @@ def show(settings: Settings, reference: str, options: LogOptions) -> None:
         )
     begun = {"stdout": True, "stderr": True}
     out = _Out(held=not options.follow)
-    for line in read(log_path(settings, entry.id), options, lambda: _ended(entry) or _reader_gone()):
+    for line in read(log_path(settings, entry.id), options, lambda: _over(entry, options)):
         prefix = f"{line.time} " if options.timestamps and begun[line.stream] else ""
         begun[line.stream] = line.text.endswith("\n")
         out.put(2 if line.stream == "stderr" else 1, prefix + line.text)
@@ -160,6 +160,12 @@ class _Out:
             data = data[os.write(self._fd, data) :]
 
 
+def _over(entry: Entry, options: LogOptions) -> bool:
+    """Return whether following has an end here."""
+    past = bool(options.until) and _stamp(time.time_ns()) > options.until
+    return past or _ended(entry) or _reader_gone()
+
+
 def _reader_gone() -> bool:
     """Return whether nobody reads our standard output any more: ``logs -f … | grep -q …`` ends with grep."""
     poll = select.poll()
@@ -177,7 +183,10 @@ def _ended(entry: Entry) -> bool:
 
 
 def read(path: str, options: LogOptions, ended: Callable[[], bool]) -> Iterator[Line]:
-    """Yield the lines that ``options`` ask for; following ends when ``ended`` says so and everything has been read."""
+    """Yield the lines that ``options`` ask for: those that are there now, or when following also those that come.
+
+    Following ends when ``ended`` says so and everything has been read.
+    """
     files = _open_all(path)
     try:
         if options.tail >= 0:
@@ -187,9 +196,11 @@ def read(path: str, options: LogOptions, ended: Callable[[], bool]) -> Iterator[
             line = _parse(data)
             if line is None or line.time < options.since:
                 continue
-            if options.until and line.time > options.until:
-                return
-            yield line
+            if not options.until or line.time <= options.until:
+                yield line
+            elif options.follow:
+                return  # one that writes without a pause has no end that could be waited for
+            # otherwise earlier lines may come after later ones: the clock was set back
     finally:
         for file in files:
             file.close()
@@ -303,8 +314,14 @@ def _close_before(files: list[IO[bytes]], index: int) -> list[IO[bytes]]:
 
 
 def _complete_lines(files: list[IO[bytes]]) -> Iterator[bytes]:
-    for file in files:
+    """Yield the lines that are in the files now: a container may write faster than anybody reads."""
+    sizes = [os.fstat(file.fileno()).st_size for file in files]
+    for file, size in zip(files, sizes, strict=True):
+        position = file.tell()
         for data in file:
+            position += len(data)
+            if position > size:
+                break
             if data.endswith(b"\n"):
                 yield data
 

@@ -211,6 +211,34 @@ def test_since_and_until(tmp_path: Path) -> None:
     assert show(path, **bounds) == ["10\n", "11\n", "12\n"]
 
 
+def test_a_clock_that_was_set_back_hides_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_bytes(line("early", 1) + line("late", 9) + line("early again", 2))
+    assert show(path, until="2026-01-31T23:59:59.000000005Z") == ["early\n", "early again\n"]
+
+
+def test_reading_ends_although_somebody_goes_on_writing(tmp_path: Path) -> None:
+    """A container may write faster than anybody reads."""
+    path = tmp_path / "container.log"
+    file = LogFile(str(path))
+    file.write(line("0", 0))
+    seen = []
+    for count, one in enumerate(logs.read(str(path), LogOptions(), lambda: False), 1):
+        seen.append(one.text)
+        file.write(line(f"{count}", count))
+        assert count < 100
+    assert seen == ["0\n"]
+
+
+def test_following_until_a_time_ends_although_somebody_goes_on_writing(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    file = LogFile(str(path))
+    for number in range(10):
+        file.write(line(f"{number}", number))
+    options = LogOptions(follow=True, until="2026-01-31T23:59:59.000000003Z")
+    assert [one.text for one in logs.read(str(path), options, lambda: False)] == ["0\n", "1\n", "2\n"]
+
+
 def test_damaged_lines_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "container.log"
     path.write_bytes(line("a") + b"rubbish\n{}\n[1]\n" + line("b") + b'{"log":"to')
