@@ -231,7 +231,7 @@ def _provide_volumes(settings: Settings, entry: Entry, prepared: Prepared) -> No
     for use in prepared.volumes:
         if use.anonymous and prepared.state_options["remove"]:
             entry.journal.intend(journal.DIRECTORY, f"{volumes.directory_of(settings)}/{use.name}")
-    volumes.provide(settings, prepared.volumes, prepared.root)
+    volumes.provide(entry, prepared.volumes, prepared.root)
 
 
 def _check_limits(cgroup: Cgroup, spec: Spec) -> tuple[tuple[Setting, ...], DeviceFilter | None]:

@@ -3,7 +3,8 @@
 ::
 
     <data>/volumes/<name>/volume.json    name, labels, time; written first
-    <data>/volumes/<name>/_data          what containers see; a volume exists when this exists
+    <data>/volumes/<name>/_data          what containers see; a volume exists when this exists, filled: it is renamed
+    <data>/volumes/<name>/_new           the same while it is filled, or left by a killed command
     <data>/volumes/.lock                 held while a volume is made or removed
 """
 
@@ -19,6 +20,7 @@ from pycontain.engine.names import NAME_MAX, is_volume_name
 from pycontain.errors import Exists, NotFound, PycontainError, StoreError, UsageError, WrongState
 from pycontain.plan.rootfs import DIRECTORY
 from pycontain.record import Record
+from pycontain.runtime import journal
 from pycontain.runtime.state import Entry, Store
 
 TYPE_CHECKING = False
@@ -77,7 +79,7 @@ def create(settings: Settings, name: str, labels: Mapping[str, str], *, anonymou
     with _Lock(settings):
         if _exists(settings, name):
             raise Exists(f"volume {name!r} exists", hint=f"look at it: pycontain volume inspect {name}")
-        return _make(settings, name, labels, anonymous)
+        return _make(settings, name, labels, anonymous=anonymous)
 
 
 def check_name(name: str) -> str:
@@ -92,8 +94,19 @@ def check_name(name: str) -> str:
     return name
 
 
-def _make(settings: Settings, name: str, labels: Mapping[str, str], anonymous: bool) -> Volume:
+def _make(
+    settings: Settings,
+    name: str,
+    labels: Mapping[str, str],
+    *,
+    anonymous: bool,
+    fill: Callable[[str], None] = lambda _path: None,
+) -> Volume:
+    """Make a volume, which does not exist before ``fill`` has put into its directory what it has to."""
+    from pycontain.runtime.remove import remove_tree
+
     directory = f"{directory_of(settings)}/{name}"
+    new = f"{directory}/_new"
     created = time.time_ns()
     document = {"name": name, "created_ns": created, "labels": dict(labels), "anonymous": anonymous}
     try:
@@ -101,32 +114,46 @@ def _make(settings: Settings, name: str, labels: Mapping[str, str], anonymous: b
         fd = os.open(f"{directory}/volume.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(fd, "w", encoding="utf-8") as file:
             file.write(lean_json.dumps(document))
-        os.mkdir(f"{directory}/_data", 0o755)
-        os.chmod(f"{directory}/_data", 0o755)
+        remove_tree(new)
+        os.mkdir(new, 0o755)
+        os.chmod(new, 0o755)
+        try:
+            fill(new)
+            os.rename(new, f"{directory}/_data")
+        except BaseException:
+            remove_tree(directory)
+            raise
     except OSError as error:
         raise StoreError(f"make volume {name!r}: {(error.strerror or '').lower()}", hint="look at df") from error
     return Volume(name, f"{directory}/_data", created, dict(labels), anonymous)
 
 
-def provide(settings: Settings, uses: Iterable[VolumeUse], root: RootSource) -> None:
+def provide(entry: Entry, uses: Iterable[VolumeUse], root: RootSource) -> None:
     """Make the volumes of a container that do not exist yet, and fill new ones from the root where asked.
 
+    From then on nobody removes them, although the container has no state yet: its journal names them.
     ``@host`` roots fill nothing: they leave things out that a copy would bring back.
 
     Raises:
         StoreError: one cannot be made or filled.
     """
+    settings = entry.store.settings
     for use in uses:
-        if _exists(settings, use.name):
-            continue
+        entry.journal.intend(journal.VOLUME, use.name)
+        # also for one that exists: who removes it has looked for users already, or will find us
         with _Lock(settings):
-            if _exists(settings, use.name):
-                continue
-            volume = _make(settings, use.name, dict(use.labels), use.anonymous)
-            if use.copy_up and root.kind == DIRECTORY:
-                from pycontain.engine.volumecopy import copy_up
+            if not _exists(settings, use.name):
+                _make(settings, use.name, dict(use.labels), anonymous=use.anonymous, fill=_filler(use, root))
 
-                copy_up(root.path, use.destination, volume.path)
+
+def _filler(use: VolumeUse, root: RootSource) -> Callable[[str], None]:
+    def fill(path: str) -> None:
+        if use.copy_up and root.kind == DIRECTORY:
+            from pycontain.engine.volumecopy import copy_up
+
+            copy_up(root.path, use.destination, path)
+
+    return fill
 
 
 def list_volumes(settings: Settings) -> tuple[Volume, ...]:
@@ -177,13 +204,17 @@ def _users(settings: Settings) -> dict[str, tuple[str, ...]]:
     store = Store(settings)
     found: dict[str, tuple[str, ...]] = {}
     for container_id in store.ids():
-        try:
-            state = Entry(store, container_id).load()
-        except PycontainError:
-            continue
-        for name in state.options.get("volumes", ()):
+        for name in _names_used(Entry(store, container_id)):
             found[name] = (*found.get(name, ()), container_id)
     return found
+
+
+def _names_used(entry: Entry) -> set[str]:
+    """Return the volumes of a container; of one that has no state yet, or a damaged one, those in its journal."""
+    try:
+        return set(entry.load().options.get("volumes", ()))
+    except PycontainError:
+        return {words[0] for kind, *words in entry.journal.load() if kind == journal.VOLUME}
 
 
 def remove(settings: Settings, name: str) -> None:

@@ -8,7 +8,8 @@ Kinds: ``cgroup PATH`` (absolute directory), ``process PID START`` (start time i
 22), ``directory PATH`` (made by us, removed with all below), ``userns BASE`` (claimed range), ``name NAME``,
 ``parent PATH`` (a cgroup above one, removed when nobody else is in it), ``scope NAME MANAGER`` (systemd unit),
 ``idmap UIDS GIDS`` (the maps of an ordinary user's container, whose files only root of such a namespace can remove),
-``rdt PATH`` (directory of resctrl), ``withdrawn KIND …`` (that intent came to nothing: the thing is somebody else's).
+``rdt PATH`` (directory of resctrl), ``volume NAME`` (used; it stays when the container goes), ``withdrawn KIND …``
+(that intent came to nothing: the thing is somebody else's).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ SCOPE = "scope"
 IDMAP = "idmap"
 RDT = "rdt"
 MOUNTS = "mounts"
+VOLUME = "volume"
 WITHDRAWN = "withdrawn"
 
 
