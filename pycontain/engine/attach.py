@@ -44,13 +44,16 @@ class Connection:
         """Connect to the monitor of the container in ``directory``.
 
         Raises:
-            WrongState: there is none: the container has ended, or was never monitored.
+            WrongState: there is none: the container has ended, or was never monitored; or its monitor was killed.
         """
+        container = directory.rpartition("/")[2][:12]
         try:
             self.fd = _sys.unix_connect(f"{directory}/{protocol.CONTROL_SOCKET}", protocol.SEQPACKET)
-        except (FileNotFoundError, ConnectionRefusedError):
-            container = directory.rpartition("/")[2][:12]
+        except FileNotFoundError:
             raise WrongState(f"container {container} is not running") from None
+        except ConnectionRefusedError:
+            hint = f"nobody has its output or input any more; a new one comes by: pycontain restart {container}"
+            raise WrongState(f"the monitor of container {container} has died", hint=hint) from None
 
     def __enter__(self) -> Connection:
         return self
@@ -229,6 +232,8 @@ class Session:
                 self._exchange()
             if 0 in ready and not self._typed:
                 self._type()
+        if self._detached:
+            self._send_typed()  # before the keys; a program that reads nothing holds nobody here
 
     def _poll(self, signals: int, slow: list[Outlet]) -> dict[int, int]:
         poll = select.poll()
@@ -250,14 +255,7 @@ class Session:
 
     def _exchange(self) -> None:
         """Send what was typed and take what the monitor sends, as far as it goes without waiting."""
-        try:
-            while self._typed:
-                _sys.sendmsg(self._connection.fd, self._typed[0], (), MSG_DONTWAIT)
-                del self._typed[0]
-        except BlockingIOError:
-            pass
-        except (BrokenPipeError, ConnectionResetError):
-            self._typed = []
+        self._send_typed()
         try:
             packet = self._connection.receive(MSG_DONTWAIT)
         except BlockingIOError:
@@ -273,6 +271,16 @@ class Session:
             self._end = protocol.read_exit(packet)
         elif not packet:
             self._attach_again()
+
+    def _send_typed(self) -> None:
+        try:
+            while self._typed:
+                _sys.sendmsg(self._connection.fd, self._typed[0], (), MSG_DONTWAIT)
+                del self._typed[0]
+        except BlockingIOError:
+            pass
+        except (BrokenPipeError, ConnectionResetError):
+            self._typed = []
 
     def _type(self) -> None:
         try:

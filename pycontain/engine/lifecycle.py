@@ -373,9 +373,23 @@ def delete(settings: Settings, reference: str, *, force: bool = False, volumes: 
         raise WrongState(f"container {reference} is being made", hint=f"pycontain rm -f {reference}")
     try:
         with entry.lock():
+            if state is not None and not force:
+                _require_rest(entry, state, reference)
             waiting.dispose(entry, volumes=volumes)
     except NotFound:
         pass  # with --rm, whoever attended to it was faster
+
+
+def _require_rest(entry: Entry, seen: State, reference: str) -> None:
+    """Check that nobody has started a container, which was at rest, before its lock was ours.
+
+    Raises:
+        WrongState: somebody has.
+    """
+    state = entry.load()
+    status = entry.status(state)
+    if status in (RUNNING, PAUSED) or (status == CREATED and state.pid_start != seen.pid_start):
+        raise WrongState(f"container {reference} has just been started", hint=f"pycontain rm -f {reference}")
 
 
 def _kill_everything(entry: Entry, state: State) -> None:
@@ -413,5 +427,9 @@ def rename(settings: Settings, reference: str, name: str) -> None:
             raise WrongState(f"container {reference} has that name already")
         entry.journal.intend(journal.NAME, name)
         entry.store.claim_name(name, entry.id)
-        entry.save(state.replace(name=name))
+        try:
+            entry.save(state.replace(name=name))
+        except PycontainError:
+            entry.store.release_name(name, entry.id)
+            raise
         entry.store.release_name(state.name, entry.id)

@@ -95,7 +95,6 @@ class Monitor:
             protocol.INPUT_END: self._input_end,
             protocol.RESIZE: self._resize,
             protocol.SIGNAL: self._signal,
-            protocol.DETACH: self._detach,
             protocol.RECORDED: self._recorded,
             protocol.WAIT: self._wait,
             protocol.QUERY: self._query,
@@ -173,10 +172,6 @@ class Monitor:
     def _signal(self, _client: Client, packet: bytes) -> None:
         if packet[1:].isdigit() and len(packet) < _LONGEST_NUMBERS and int(packet[1:]) <= 64:
             self._process.signal(int(packet[1:]))
-
-    def _detach(self, client: Client, _packet: bytes) -> None:
-        client.streams = ""
-        self._clients.drop(client)
 
     def _recorded(self, client: Client, _packet: bytes) -> None:
         if client in self._starters:

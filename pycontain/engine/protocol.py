@@ -16,7 +16,6 @@ All sockets are AF_UNIX SEQPACKET: a packet is one letter and its fields. No pac
     w rows NUL columns                       o data                   stdout, or the terminal
     k            still there, only slow      r data                   stderr
     g number     send this signal
-    d            detach, leave stdin open
     R            recorded
     W            wait                        x code NUL signal NUL oom NUL error       at the end, also to attached ones
     K [+ fd]     hold this terminal of an exec while I am there, and read it when I have gone; without fd: let it go
@@ -40,8 +39,8 @@ ALIVE_S = 3.0
 CONTROL_SOCKET = "control.sock"
 
 HANDOFF = b"C"
-START, ATTACH, INPUT, INPUT_END, RESIZE, ALIVE, SIGNAL, DETACH, RECORDED, WAIT, QUERY, KEEP = (
-    b"%c" % c for c in b"SAizwkgdRWQK"
+START, ATTACH, INPUT, INPUT_END, RESIZE, ALIVE, SIGNAL, RECORDED, WAIT, QUERY, KEEP = (
+    b"%c" % c for c in b"SAizwkgRWQK"
 )
 STARTED, ERROR, ATTACHED, OUTPUT, ERROR_OUTPUT, EXIT, COUNTERS = (b"%c" % c for c in b"seaorxq")
 

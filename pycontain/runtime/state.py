@@ -261,6 +261,8 @@ class Store:
     def claim_name(self, name: str, container_id: str) -> None:
         """Make ``name`` point to the container; a link whose container has gone is replaced.
 
+        A name that it has already, from a rename that was killed half-way, is as good as new.
+
         Raises:
             Exists: another container has the name.
         """
@@ -271,6 +273,8 @@ class Store:
                 return
             except FileExistsError:
                 owner = self.owner_of(name)
+                if owner == container_id:
+                    return
                 if owner is not None and os.path.isdir(f"{self.containers}/{owner}"):
                     raise Exists(
                         f"name {name!r} is in use by container {owner[:12]}",

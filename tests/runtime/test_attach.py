@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.waiting import until
 from runtime.monitor_rig import Rig
 
 from pycontain.engine import attach, lifecycle
 from pycontain.engine.signals import DEFAULT_DETACH_KEYS
-from pycontain.errors import NotFound, WrongState
+from pycontain.errors import NotFound, StoreError, WrongState
 from pycontain.kernel import _sys
-from pycontain.runtime.state import RUNNING, STOPPED
+from pycontain.runtime import processes
+from pycontain.runtime.state import RUNNING, STOPPED, Entry, Lock, State
 
 Make = Callable[..., Rig]
 
@@ -127,6 +129,18 @@ def test_detach_and_attach_again(make: Make) -> None:
     assert b"got end" in second.seen
 
 
+def test_what_was_typed_before_the_detach_keys_arrives(make: Make) -> None:
+    """Also when all of it comes by one read, as from a script or a slow line."""
+    rig = make("stty -echo; echo ready; while read x; do echo got $x; done", tty=True)
+    watcher = rig.connect()
+    watcher.attach("o")
+    person = Person(rig)
+    person.until(b"ready")
+    person.type(b"last words\r\x10\x11")
+    assert person.leave() == 88
+    watcher.until_output(b"got last words")
+
+
 def test_the_terminal_is_restored_when_the_monitor_dies(make: Make) -> None:
     rig = make("echo ready; sleep 3", tty=True)
     person = Person(rig)
@@ -150,7 +164,7 @@ def test_without_proxy_a_signal_ends_the_command_only(make: Make) -> None:
     person.until(b"ready")
     os.kill(person.pid, signal.SIGTERM)
     assert person.leave() == -signal.SIGTERM
-    assert rig.entry.load().status == RUNNING
+    until(lambda: rig.entry.load().status == RUNNING)  # by the monitor, where the command died before it wrote that
 
 
 def test_stopped_and_continued(make: Make) -> None:
@@ -266,6 +280,18 @@ def test_an_end_that_nobody_wrote_is_healed(make: Make) -> None:
     assert (state.status, state.exit_code, state.error) == (STOPPED, 255, lifecycle.LOST)
 
 
+def test_attaching_to_a_container_whose_monitor_was_killed(make: Make) -> None:
+    """It runs, so nobody may be told that it does not."""
+    rig = make("sleep 100")
+    rig.connect().start()
+    os.kill(rig.pid, signal.SIGKILL)
+    os.waitpid(rig.pid, 0)
+    rig.pid = 0
+    with pytest.raises(WrongState, match="monitor of container cccccccccccc has died") as caught:
+        attach.Connection(rig.entry.directory)
+    assert "pycontain restart cccccccccccc" in caught.value.hint
+
+
 def test_waiting_for_a_container_whose_monitor_dies(make: Make) -> None:
     rig = make("exec sleep 0.5")
     start(rig)
@@ -280,6 +306,43 @@ def test_starting_within_a_time(make: Make) -> None:
     state = rig.wait()
     assert state.status == STOPPED
     assert "ended before it started it" in state.error
+
+
+def test_remove_meets_a_start(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asked for the removal of a container at rest must not get one killed that was started meanwhile."""
+    rig = make("exit 0")
+    attached(rig, "oe")
+    rig.wait()
+    settings, lock = rig.entry.store.settings, Entry.lock
+
+    def started_before(entry: Entry, **options: Any) -> Lock:
+        own = processes.start_time(os.getpid())
+        entry.save(entry.load().replace(status=RUNNING, pid=os.getpid(), pid_start=own, boot_id=processes.boot_id()))
+        return lock(entry, **options)
+
+    monkeypatch.setattr(Entry, "lock", started_before)
+    with pytest.raises(WrongState, match="has just been started"):
+        lifecycle.delete(settings, "one")
+    monkeypatch.undo()
+    assert lifecycle.look(settings, "one")[2] == RUNNING
+    rig.entry.save(rig.entry.load().replace(status=STOPPED, pid=0))
+
+
+def test_a_rename_that_fails_leaves_the_name_free(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = make("exec sleep 5")
+    start(rig)
+    settings = rig.entry.store.settings
+
+    def failing(_entry: Entry, _state: State) -> None:
+        raise StoreError("no room")
+
+    monkeypatch.setattr(Entry, "save", failing)
+    with pytest.raises(StoreError):
+        lifecycle.rename(settings, "one", "two")
+    monkeypatch.undo()
+    assert rig.entry.store.owner_of("two") is None
+    lifecycle.rename(settings, "one", "two")
+    assert lifecycle.look(settings, "two")[1].name == "two"
 
 
 def test_names(make: Make) -> None:

@@ -110,18 +110,16 @@ def test_input_and_its_end(make: Make) -> None:
     assert client.end().exit_code == 0
 
 
-def test_input_ends_with_its_client_unless_it_detaches(make: Make) -> None:
+def test_input_ends_with_its_client(make: Make) -> None:
     rig = make("cat; echo done", stdin=True, stdin_once=True)
-    first, second, watcher = rig.connect(), rig.connect(), rig.connect()
-    first.attach("i")
-    second.attach("i")
+    client, watcher = rig.connect(), rig.connect()
+    client.attach("i")
     watcher.attach()
     watcher.start()
-    first.send(protocol.DETACH)
-    second.send(protocol.INPUT, b"still open\n")
+    client.send(protocol.INPUT, b"still open\n")
     watcher.until_output(b"still open\n")
-    second.close()
-    rig.connections.remove(second)
+    client.close()
+    rig.connections.remove(client)
     assert watcher.end().exit_code == 0
     assert watcher.output.endswith(b"done\n")
 

@@ -153,6 +153,14 @@ def test_stale_name_is_taken_over(store: Store) -> None:
     assert store.owner_of("lion") == ID
 
 
+def test_own_name_can_be_claimed_again(store: Store) -> None:
+    """A rename that was killed between the name and the state can be done again."""
+    entry = add(store)
+    store.claim_name("other", entry.id)
+    store.claim_name("other", entry.id)
+    assert store.owner_of("other") == entry.id
+
+
 def test_name_of_somebody_else_is_not_released(store: Store) -> None:
     add(store, ID, "lion")
     store.release_name("lion", OTHER)
