@@ -9,6 +9,7 @@ from typing import Any
 
 from pycontain.engine import lifecycle, quantities
 from pycontain.engine.labelfilters import has_label
+from pycontain.engine.messages import printable
 from pycontain.engine.rendering import Columns
 from pycontain.engine.suggest import closest
 from pycontain.errors import NotFound, PycontainError, UsageError
@@ -83,10 +84,11 @@ def describe(found: Found, now_ns: int, *, whole: bool = False) -> dict[str, Any
         texts = dict.fromkeys((*COLUMNS.titles, "Pid"), "")
         gone = {"Status": "Left by a killed command: pycontain prune", "State": _DAMAGED}
         return {**texts, **gone, "ID": found.id if whole else found.id[:12]}
-    command = " ".join(state.command)
+    # with a line end in it the listing would have one container on two lines
+    command = printable(" ".join(state.command))
     if not whole and len(command) > _COMMAND_WIDTH:
         command = command[: _COMMAND_WIDTH - 1] + "…"
-    rootfs = state.options.get("rootfs", state.root)
+    rootfs = printable(state.options.get("rootfs", state.root))
     return {
         "ID": state.id if whole else state.id[:12],
         "Names": state.name,

@@ -59,10 +59,16 @@ class LogWriter:
                 self.dropped_lines += lines.count(b"\n")
                 self.dropped_bytes += len(lines)
         if not self._started:
-            self._started = True
-            _thread.start_new_thread(self._run, ())
+            self._start()
         if not backlog:
             posix.eventfd_write(self._wake, 1)
+
+    def _start(self) -> None:
+        try:
+            _thread.start_new_thread(self._run, ())
+        except RuntimeError:
+            return  # no more threads for this user now (RLIMIT_NPROC): tried again with the next line
+        self._started = True
 
     def acknowledge(self) -> None:
         """Make :attr:`event` unreadable again."""
@@ -73,6 +79,8 @@ class LogWriter:
 
     def finish(self) -> bool:
         """Wait until all is written, at most ``patience_s`` without any progress; return whether it is."""
+        if self._backlog and not self._started:
+            self._start()
         deadline = time.monotonic() + self._patience_s
         seen = self._backlog
         while self._backlog:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 _HANDOFF_SIZE = 256 * 1024
 _KILL_PATIENCE_S = 10.0
 _THAW_S = 0.2
+_RECORD_AGAIN_S = 1.0
 # int() refuses what is much longer, and an error here ends the container
 _LONGEST_NUMBERS = 32
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -228,7 +229,7 @@ class Monitor:
     def _on_ended(self, end: Exit) -> None:
         from pycontain.engine import waiting
 
-        for timer in ("timeout", "stop", "thaw"):
+        for timer in ("timeout", "stop", "thaw", "record"):
             self._loop.cancel(timer)
         if self._failure is not None:
             end = protocol.Exit(self._failure.exit_code, error=str(self._failure))
@@ -265,12 +266,15 @@ class Monitor:
 
     def _record_running(self) -> None:
         from pycontain.engine import waiting
-        from pycontain.errors import PycontainError
+        from pycontain.errors import NotFound, PycontainError
 
         try:
             waiting.record_running(self._entry(), self._started_ns)
-        except PycontainError as error:
-            self._reason = f"the state could not be written: {error}"
+        except NotFound:
+            pass  # it is being removed
+        except PycontainError:
+            # no room there: until it is written, everybody takes the container for one that was never started
+            self._loop.after("record", _RECORD_AGAIN_S, self._record_running)
 
     def _record(self, end: Exit, log: dict[str, object]) -> None:
         from pycontain.engine import waiting

@@ -126,13 +126,13 @@ def _option_of(path: str, text: str, values: Mapping[str, Any]) -> str:
 
 
 def _mount_option(text: str, values: Mapping[str, Any]) -> str:
-    """Return the option that mounts at a place which a message names."""
+    """Return the option that mounts at a place which a message names; of places in each other, the inner one."""
+    found = [("", "--shm-size")] if "/dev/shm" in text and "shm_size" in values else []
     for key, parse in (
         ("volume", mountargs.parse_volume),
         ("mount", mountargs.parse_mount),
         ("tmpfs", mountargs.parse_tmpfs),
     ):
-        for value in values.get(key, ()):
-            if parse(value).destination in text:
-                return f"--{key}"
-    return "--shm-size" if "/dev/shm" in text and "shm_size" in values else ""
+        places = (parse(value).destination for value in values.get(key, ()))
+        found += [(place, f"--{key}") for place in places if place in text]
+    return max(found, key=lambda one: len(one[0]), default=("", ""))[1]

@@ -245,8 +245,7 @@ class Store:
             Exists: the name belongs to a container that still exists.
         """
         entry = Entry(self, container_id)
-        os.mkdir(entry.directory, 0o700)
-        lock = entry.lock()
+        lock = self._make(entry)
         try:
             entry.journal.intend("name", name)
             self.claim_name(name, container_id)
@@ -257,6 +256,15 @@ class Store:
             lock.release()
             raise
         return entry, lock
+
+    def _make(self, entry: Entry) -> Lock:
+        """Make a container's directory and return its lock; ``prune`` takes one without a lock for a leftover."""
+        while True:
+            os.mkdir(entry.directory, 0o700)
+            try:
+                return entry.lock()
+            except NotFound:
+                continue
 
     def claim_name(self, name: str, container_id: str) -> None:
         """Make ``name`` point to the container; a link whose container has gone is replaced.

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.waiting import until
 from runtime.monitor_rig import Rig
 
 from pycontain.engine import protocol
 from pycontain.errors import ExecError, from_fields
 from pycontain.kernel import _sys
-from pycontain.runtime.state import STOPPED, State
+from pycontain.runtime.state import RUNNING, STOPPED, State
 
 Make = Callable[..., Rig]
 
@@ -279,6 +280,22 @@ def test_a_hanging_disk_is_counted_and_blocks_nothing_for_ever(make: Make, tmp_p
     log = rig.wait().log
     assert log["dropped_lines"] > 1000
     assert "hangs" in log["error"]
+
+
+def test_that_the_program_runs_is_written_when_there_is_room_again(make: Make) -> None:
+    """Until it is, everybody takes the container for one that was never started, and stop does nothing."""
+    rig = make("exec sleep 20")
+    path = rig.directory / "state.json"
+    text = path.read_text()
+    path.write_text("no room for more")
+    client = rig.connect()
+    client.send(protocol.START)
+    client.until(protocol.STARTED)
+    client.close()
+    rig.connections.remove(client)
+    time.sleep(0.2)
+    path.write_text(text)
+    until(lambda: rig.entry.load().status == RUNNING, 5)
 
 
 def test_time_limit(make: Make) -> None:

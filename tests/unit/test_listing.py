@@ -86,6 +86,8 @@ def test_a_row_has_a_value_for_every_column() -> None:
         row = listing.describe(found, NOW)
         assert set(listing.COLUMNS.titles) <= set(row)
         assert listing.COLUMNS.render([row])
+    odd = container(RUNNING, command=("sh", "-c", "a\nb\x1b\udcff"))
+    assert listing.describe(found.replace(state=odd), NOW)["Command"] == '"sh -c a\\nb\\x1b\\udcff"'
     assert listing.describe(found.replace(state=container(RUNNING, command=("x" * 30,))), NOW)["Command"] == (
         '"' + "x" * 19 + '…"'
     )

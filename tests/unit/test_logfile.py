@@ -360,6 +360,21 @@ def test_a_hanging_disk_holds_nothing_up(tmp_path: Path) -> None:
     os.close(keeper)
 
 
+def test_lines_wait_for_a_thread_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user may have no more processes at the moment; that must not end the container."""
+
+    def failing(*_arguments: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    writer = LogWriter(LogFile(str(tmp_path / "log")), 5)
+    monkeypatch.setattr("_thread.start_new_thread", failing)
+    writer.put(line("one"))
+    writer.put(line("two"))
+    monkeypatch.undo()
+    assert writer.finish()
+    assert (tmp_path / "log").read_bytes() == line("one") + line("two")
+
+
 def test_the_writer_keeps_the_order(tmp_path: Path) -> None:
     writer = LogWriter(LogFile(str(tmp_path / "log")), 5)
     for number in range(5000):

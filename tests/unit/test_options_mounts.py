@@ -19,7 +19,8 @@ from pycontain.engine.mountargs import (
     parse_volume,
     split_csv,
 )
-from pycontain.errors import UsageError
+from pycontain.engine.optionwords import reworded
+from pycontain.errors import StageError, UsageError
 
 
 def test_volumes() -> None:
@@ -132,3 +133,10 @@ def test_any_text_is_a_mount_or_an_error(text: str) -> None:
             assert parse(text).destination.startswith("/")
         except UsageError:
             pass
+
+
+def test_an_error_names_the_option_of_the_inner_of_two_places() -> None:
+    values = {"volume": ("/srv:/data",), "tmpfs": ("/data/fast",)}
+    for place, option in (("/data/fast", "--tmpfs"), ("/data", "--volume")):
+        error = reworded(StageError(f"{place}: no such device", spec_path="mounts[7]"), values)
+        assert str(error) == f"{option}: {place}: no such device"

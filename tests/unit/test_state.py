@@ -139,6 +139,23 @@ def test_failed_save_leaves_the_former_file(store: Store) -> None:
     assert entry.load().exit_code == 1
 
 
+def test_a_directory_that_prune_takes_before_it_is_locked_is_made_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, pruned = Entry.lock, []
+
+    def late(entry: Entry, **options: bool) -> state.Lock:
+        if not pruned:
+            pruned.append(entry.id)
+            os.rmdir(entry.directory)
+        return lock(entry, **options)
+
+    monkeypatch.setattr(Entry, "lock", late)
+    entry = add(store, ID, "lion")
+    assert (pruned, store.owner_of("lion")) == ([ID], ID)
+    assert os.path.isdir(entry.directory)
+
+
 def test_name_has_one_owner(store: Store) -> None:
     add(store, ID, "lion")
     with pytest.raises(Exists, match="'lion' is in use by container 0123456789ab"):
