@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 
+from pycontain.cgroups.tree import GONE
 from pycontain.engine import attach, exits, protocol, waiting
 from pycontain.engine.names import check_container_name
 from pycontain.engine.signals import DEFAULT_DETACH_KEYS
@@ -245,7 +246,12 @@ def _await_removal(entry: Entry, state: State) -> None:
 def _thaw(entry: Entry) -> None:
     cgroup = waiting.cgroup_of(entry)
     if cgroup is not None:
-        cgroup.thaw()
+        try:
+            cgroup.thaw()
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            # the signal has ended it, frozen as it was, and its monitor has removed the cgroup
 
 
 def restart(settings: Settings, reference: str, *, timeout_s: int | None = None) -> None:
@@ -292,10 +298,15 @@ def _freeze(entry: Entry, reference: str, *, frozen: bool) -> None:
         state = entry.load()
         if entry.status(state) not in (RUNNING, PAUSED):
             raise WrongState(f"container {reference} has just ended")
-        if frozen:
-            cgroup.freeze()
-        else:
-            cgroup.thaw()
+        try:
+            if frozen:
+                cgroup.freeze()
+            else:
+                cgroup.thaw()
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            raise WrongState(f"container {reference} has just ended") from None
         entry.save(state.replace(status=PAUSED if frozen else RUNNING))
 
 

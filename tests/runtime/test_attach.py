@@ -18,12 +18,13 @@ import pytest
 from harness.waiting import until
 from runtime.monitor_rig import Rig
 
-from pycontain.engine import attach, lifecycle
+from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
+from pycontain.engine import attach, lifecycle, waiting
 from pycontain.engine.signals import DEFAULT_DETACH_KEYS
 from pycontain.errors import NotFound, StoreError, WrongState
 from pycontain.kernel import _sys
 from pycontain.runtime import processes
-from pycontain.runtime.state import RUNNING, STOPPED, Entry, Lock, State
+from pycontain.runtime.state import PAUSED, RUNNING, STOPPED, Entry, Lock, State
 
 Make = Callable[..., Rig]
 
@@ -326,6 +327,21 @@ def test_remove_meets_a_start(make: Make, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.undo()
     assert lifecycle.look(settings, "one")[2] == RUNNING
     rig.entry.save(rig.entry.load().replace(status=STOPPED, pid=0))
+
+
+def test_a_cgroup_that_goes_while_a_container_is_thawed(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed process ends although it is frozen, and its monitor removes the cgroup at once."""
+    rig = make("exec sleep 20")
+    start(rig)
+    settings, gone = rig.entry.store.settings, Cgroup(CgroupPaths(unified=str(tmp_path / "gone")))
+    rig.entry.save(rig.entry.load().replace(status=PAUSED))
+    monkeypatch.setattr(waiting, "cgroup_of", lambda _entry: gone)
+    with pytest.raises(WrongState, match="container one has just ended"):
+        lifecycle.unpause(settings, "one")
+    lifecycle.kill(settings, "one")
+    assert rig.wait().exit_code == 137
 
 
 def test_a_rename_that_fails_leaves_the_name_free(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
