@@ -22,8 +22,10 @@ from pycontain.runtime.state import CREATED, MONITORED, PAUSED, RUNNING, STOPPED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
+    from pycontain.cgroups.cgroup import Cgroup
     from pycontain.engine.protocol import Exit
     from pycontain.runtime.settings import Settings
     from pycontain.runtime.state import Entry, State
@@ -275,7 +277,7 @@ def pause(settings: Settings, reference: str) -> None:
     entry, _state, status = look(settings, reference)
     if status != RUNNING:
         raise WrongState(f"container {reference} is {'paused already' if status == PAUSED else 'not running'}")
-    _freeze(entry, reference, frozen=True)
+    _change(entry, reference, _freeze)
 
 
 def unpause(settings: Settings, reference: str) -> None:
@@ -287,10 +289,11 @@ def unpause(settings: Settings, reference: str) -> None:
     entry, _state, status = look(settings, reference)
     if status != PAUSED:
         raise WrongState(f"container {reference} is not paused")
-    _freeze(entry, reference, frozen=False)
+    _change(entry, reference, _unfreeze)
 
 
-def _freeze(entry: Entry, reference: str, *, frozen: bool) -> None:
+def _change(entry: Entry, reference: str, change: Callable[[Entry, State, Cgroup], None]) -> None:
+    """Freeze or unfreeze a container that runs."""
     cgroup = waiting.cgroup_of(entry)
     if cgroup is None:
         raise HostError(f"container {reference} has no cgroup: it cannot be frozen", hint="pycontain doctor")
@@ -299,15 +302,26 @@ def _freeze(entry: Entry, reference: str, *, frozen: bool) -> None:
         if entry.status(state) not in (RUNNING, PAUSED):
             raise WrongState(f"container {reference} has just ended")
         try:
-            if frozen:
-                cgroup.freeze()
-            else:
-                cgroup.thaw()
+            change(entry, state, cgroup)
         except OSError as error:
             if error.errno not in GONE:
                 raise
             raise WrongState(f"container {reference} has just ended") from None
-        entry.save(state.replace(status=PAUSED if frozen else RUNNING))
+
+
+def _freeze(entry: Entry, state: State, cgroup: Cgroup) -> None:
+    """Write it before it is true: nobody unpauses a container that stands still and is said to run."""
+    entry.save(state.replace(status=PAUSED))
+    try:
+        cgroup.freeze()
+    except HostError:
+        entry.save(state)
+        raise
+
+
+def _unfreeze(entry: Entry, state: State, cgroup: Cgroup) -> None:
+    cgroup.thaw()
+    entry.save(state.replace(status=RUNNING))
 
 
 def wait(settings: Settings, reference: str) -> int:

@@ -67,7 +67,7 @@ def _look(entry: Entry) -> Found | None:
         status = entry.status(state)
         ended = status == STOPPED and (state.status != STOPPED or state.options.get("remove"))
         if ended and not processes.is_alive(state.monitor_pid, state.monitor_start):
-            state = lifecycle.settle(entry, state)
+            state = _settled(entry, state)
         return Found(entry.id, status, state)
     except NotFound:
         if not os.path.isdir(entry.directory):
@@ -77,12 +77,26 @@ def _look(entry: Entry) -> Found | None:
         return Found(entry.id, _DAMAGED, None)
 
 
+def _settled(entry: Entry, state: State) -> State:
+    """Return the state with the end written down where that can be done.
+
+    Raises:
+        NotFound: it was to be removed, and is.
+    """
+    try:
+        return lifecycle.settle(entry, state)
+    except NotFound:
+        raise
+    except PycontainError:
+        return state  # no room for it, or something of it does not go: it has ended all the same
+
+
 def describe(found: Found, now_ns: int, *, whole: bool = False) -> dict[str, Any]:
     """Return one container in docker's keys; ``whole`` cuts neither id nor command."""
     state = found.state
     if state is None:
         texts = dict.fromkeys((*COLUMNS.titles, "Pid"), "")
-        gone = {"Status": "Left by a killed command: pycontain prune", "State": _DAMAGED}
+        gone = {"Status": "Damaged, or left by a killed command: pycontain rm -f", "State": _DAMAGED}
         return {**texts, **gone, "ID": found.id if whole else found.id[:12]}
     # with a line end in it the listing would have one container on two lines
     command = printable(" ".join(state.command))

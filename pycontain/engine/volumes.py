@@ -111,13 +111,12 @@ def _make(
     document = {"name": name, "created_ns": created, "labels": dict(labels), "anonymous": anonymous}
     try:
         os.makedirs(directory, 0o700, exist_ok=True)
-        fd = os.open(f"{directory}/volume.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(fd, "w", encoding="utf-8") as file:
-            file.write(lean_json.dumps(document))
-        remove_tree(new)
-        os.mkdir(new, 0o755)
-        os.chmod(new, 0o755)
         try:
+            with open(f"{directory}/volume.json", "w", encoding="utf-8") as file:
+                file.write(lean_json.dumps(document))
+            remove_tree(new)
+            os.mkdir(new, 0o755)
+            os.chmod(new, 0o755)
             fill(new)
             os.rename(new, f"{directory}/_data")
         except BaseException:

@@ -57,7 +57,8 @@ class Journal:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise StoreError(f"write {self.path}: {(error.strerror or '').lower()}") from error
+            cause = (error.strerror or "").lower()
+            raise StoreError(f"write {self.path}: {cause}", hint=f"look at: df {os.path.dirname(self.path)}") from error
 
     def withdraw(self, kind: str, *words: str) -> None:
         """Take an intent back: somebody else has made that meanwhile.

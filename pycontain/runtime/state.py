@@ -152,7 +152,9 @@ class Entry:
         try:
             replace_file(path, data, mode)
         except OSError as error:
-            raise StoreError(f"write {path}: {(error.strerror or '').lower()}") from error
+            raise StoreError(
+                f"write {path}: {(error.strerror or '').lower()}", hint=f"look at: df {self.directory}"
+            ) from error
         return path
 
     def status(self, state: State) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -13,15 +14,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock, Mock
 
 import pytest
 from harness.waiting import until
 from runtime.monitor_rig import Rig
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.engine import attach, lifecycle, waiting
+from pycontain.engine import attach, lifecycle, listing, waiting
 from pycontain.engine.signals import DEFAULT_DETACH_KEYS
-from pycontain.errors import NotFound, StoreError, WrongState
+from pycontain.errors import HostError, NotFound, StoreError, WrongState
 from pycontain.kernel import _sys
 from pycontain.runtime import processes
 from pycontain.runtime.state import PAUSED, RUNNING, STOPPED, Entry, Lock, State
@@ -342,6 +344,41 @@ def test_a_cgroup_that_goes_while_a_container_is_thawed(
         lifecycle.unpause(settings, "one")
     lifecycle.kill(settings, "one")
     assert rig.wait().exit_code == 137
+
+
+def test_a_pause_that_cannot_be_written_freezes_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody could unpause what is said to run."""
+    rig = make("exec sleep 20")
+    start(rig)
+    settings, cgroup = rig.entry.store.settings, MagicMock()
+    monkeypatch.setattr(waiting, "cgroup_of", lambda _entry: cgroup)
+    monkeypatch.setattr(Entry, "save", Mock(side_effect=StoreError("no room")))
+    with pytest.raises(StoreError):
+        lifecycle.pause(settings, "one")
+    assert not cgroup.freeze.called
+    monkeypatch.undo()
+    cgroup.freeze.side_effect = HostError("one waits for a disk")
+    monkeypatch.setattr(waiting, "cgroup_of", lambda _entry: cgroup)
+    with pytest.raises(HostError):
+        lifecycle.pause(settings, "one")
+    assert lifecycle.look(settings, "one")[2] == RUNNING
+
+
+def test_an_end_that_cannot_be_written_is_listed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was listed as left behind, with the advice to prune it."""
+    rig = make("exec sleep 20")
+    start(rig)
+    os.kill(rig.pid, signal.SIGKILL)
+    os.waitpid(rig.pid, 0)
+    rig.pid = 0
+    state = rig.entry.load()
+    os.kill(state.pid, signal.SIGKILL)
+    until(lambda: not processes.is_alive(state.pid, state.pid_start))
+    monkeypatch.setattr(Entry, "save", Mock(side_effect=StoreError("no room")))
+    row = json.loads(listing.ps(rig.entry.store.settings, everything=True, form="json"))
+    assert (row["Names"], row["State"]) == ("one", "exited")
+    monkeypatch.undo()
+    assert lifecycle.look(rig.entry.store.settings, "one")[1].exit_code == 255
 
 
 def test_a_rename_that_fails_leaves_the_name_free(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
