@@ -31,7 +31,9 @@ class Podman:
 
     def ok(self, *words: str) -> str:
         """Run a command that has to succeed, and return what it says."""
-        done = subprocess.run([*self.argv, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            [*self.argv, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 0, f"{' '.join(words)}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
