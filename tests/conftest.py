@@ -47,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requires(*names): skip, naming what is missing, unless the host has all of it")
     config.addinivalue_line("markers", "runtime: starts containers; checked for leaks wherever the test lies")
     config.addinivalue_line("markers", "guest(*names): also run this test in the guests uml and qemu, or those named")
+    config.addinivalue_line("markers", "host: not in the guests, where it would take minutes")
     config.addinivalue_line("markers", "background(*fixtures): of the session, there before the test is looked at")
     report = os.environ.get("PYCONTAIN_GUEST_REPORT")
     if report:

@@ -19,7 +19,7 @@ packages="
   curl                   speaks to containerd as a kubelet does
   tmux                   a terminal as a person uses it
   procps
-  dbus systemd           booted in the guests
+  dbus dbus-user-session systemd    booted in the guests
   man-db mandoc          what the manual pages look like
   apparmor               the default profile is loaded by its parser
 "

@@ -16,7 +16,7 @@ from harness.attacks import HOSTILE, NEVER, Old, attempt, bind, hostile, own_roo
 from harness.oci import Oci
 from harness.probe import requires
 
-pytestmark = requires("root")
+pytestmark = [requires("root"), pytest.mark.guest("uml")]
 
 # 9: CVE-2026-41579, CVE-2026-47766
 
@@ -179,6 +179,7 @@ def test_own_interpreter_cannot_be_overwritten(oci: Oci, tmp_path: Path, how: st
 # 3: CVE-2021-30465, CVE-2024-45310
 
 
+@pytest.mark.host
 @requires("program:gcc")
 def test_swapped_paths(oci: Oci, tmp_path: Path) -> None:
     """3: mount points in a volume in which somebody swaps a directory for a link to the host.

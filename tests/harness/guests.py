@@ -78,7 +78,7 @@ def keep_marked(items: list[pytest.Item], guest: str) -> tuple[list[pytest.Item]
     others: list[pytest.Item] = []
     for item in items:
         mark = item.get_closest_marker("guest")
-        inside = mark is not None and (not mark.args or guest in mark.args)
+        inside = mark is not None and (not mark.args or guest in mark.args) and not item.get_closest_marker("host")
         (chosen if inside else others).append(item)
     return chosen, others
 
