@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock, Mock
 
 import pytest
 from harness.waiting import until
@@ -125,7 +124,7 @@ def test_detach_and_attach_again(make: Make) -> None:
     person.until(b"ready")
     person.type(b"\x10\x11")
     assert person.leave() == 88
-    assert rig.entry.load().status == RUNNING
+    until(lambda: rig.entry.load().status == RUNNING)  # by the monitor, where we left before we had written that
     second = Person(rig, start=False)
     second.type(b"end\r")
     assert second.leave() == 4
@@ -346,22 +345,34 @@ def test_a_cgroup_that_goes_while_a_container_is_thawed(
     assert rig.wait().exit_code == 137
 
 
+class Unfreezable(Cgroup):
+    """A cgroup with a process that waits for a disk."""
+
+    asked = 0
+
+    def freeze(self, timeout_s: float = 0) -> None:
+        self.asked += 1
+        raise HostError("one of its processes does not stop")
+
+
+def no_room(_entry: Entry, _state: State) -> None:
+    raise StoreError("no room")
+
+
 def test_a_pause_that_cannot_be_written_freezes_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody could unpause what is said to run."""
     rig = make("exec sleep 20")
     start(rig)
-    settings, cgroup = rig.entry.store.settings, MagicMock()
+    settings, cgroup = rig.entry.store.settings, Unfreezable(CgroupPaths())
     monkeypatch.setattr(waiting, "cgroup_of", lambda _entry: cgroup)
-    monkeypatch.setattr(Entry, "save", Mock(side_effect=StoreError("no room")))
-    with pytest.raises(StoreError):
-        lifecycle.pause(settings, "one")
-    assert not cgroup.freeze.called
-    monkeypatch.undo()
-    cgroup.freeze.side_effect = HostError("one waits for a disk")
-    monkeypatch.setattr(waiting, "cgroup_of", lambda _entry: cgroup)
+    with monkeypatch.context() as full:
+        full.setattr(Entry, "save", no_room)
+        with pytest.raises(StoreError):
+            lifecycle.pause(settings, "one")
+    assert cgroup.asked == 0
     with pytest.raises(HostError):
         lifecycle.pause(settings, "one")
-    assert lifecycle.look(settings, "one")[2] == RUNNING
+    assert (cgroup.asked, lifecycle.look(settings, "one")[2]) == (1, RUNNING)
 
 
 def test_an_end_that_cannot_be_written_is_listed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,7 +385,7 @@ def test_an_end_that_cannot_be_written_is_listed(make: Make, monkeypatch: pytest
     state = rig.entry.load()
     os.kill(state.pid, signal.SIGKILL)
     until(lambda: not processes.is_alive(state.pid, state.pid_start))
-    monkeypatch.setattr(Entry, "save", Mock(side_effect=StoreError("no room")))
+    monkeypatch.setattr(Entry, "save", no_room)
     row = json.loads(listing.ps(rig.entry.store.settings, everything=True, form="json"))
     assert (row["Names"], row["State"]) == ("one", "exited")
     monkeypatch.undo()
@@ -386,10 +397,7 @@ def test_a_rename_that_fails_leaves_the_name_free(make: Make, monkeypatch: pytes
     start(rig)
     settings = rig.entry.store.settings
 
-    def failing(_entry: Entry, _state: State) -> None:
-        raise StoreError("no room")
-
-    monkeypatch.setattr(Entry, "save", failing)
+    monkeypatch.setattr(Entry, "save", no_room)
     with pytest.raises(StoreError):
         lifecycle.rename(settings, "one", "two")
     monkeypatch.undo()
