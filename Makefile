@@ -3,6 +3,8 @@
 # make check   format, lint, types, unit and architecture tests
 # make fuzz    the tests of made-up input, PYCONTAIN_FUZZ (50) times as many examples, new ones every time
 # make bench   how long starts take, beside other runtimes; make bench-oci: each command of pycontain-oci
+# make dist    sdist and wheel of the last commit, in dist/
+# make deb     Debian package of the last commit, in dist/
 # make soak    the tests of crashes, failing calls and many containers, PYCONTAIN_SOAK (10) times as long
 #
 # Each step leaves a stamp in .venv, so repeating a target costs next to nothing.
@@ -15,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # ninja and meson of the environment, which pip looks for on PATH when it builds without isolation
 BUILD_ENV := PATH=$(CURDIR)/$(BIN):$$PATH
 
-SOURCES := pyproject.toml meson.build meson.options tools/modulepack.py \
+SOURCES := pyproject.toml meson.build meson_options.txt tools/modulepack.py \
 	$(shell find pycontain completions -type f -not -name '*.pyc' -not -name '*.so') $(wildcard man/*.[1-8])
 UNIT_TESTS := $(wildcard tests/architecture tests/unit)
 SOAK_TESTS := $(foreach name,cli/test_crash cli/test_faults cli/test_stress conformance/test_crash conformance/test_faults,tests/$(name).py)
@@ -25,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 requirements = $$($(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 	print(*{**p, **p['optional-dependencies']}['$(1)'])")
 
-.PHONY: setup install try test check fmt lint types unit images bench bench-oci fuzz soak man clean
+.PHONY: setup install try test check fmt lint types unit images bench bench-oci fuzz soak man dist deb clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.made
@@ -56,7 +58,7 @@ $(VENV)/.test-host: tests/packages.sh tools/host.sh | $(VENV)/.host
 # beside its sources: Python started in this directory finds the package here before the installed one.
 $(VENV)/.installed: $(VENV)/.made $(SOURCES)
 	@echo "build and install: pycontain"
-	@[ build/install/build.ninja -nt meson.options ] || rm -rf build/install  # meson takes no new option there
+	@[ build/install/build.ninja -nt meson_options.txt ] || rm -rf build/install  # meson takes no new option there
 	@$(BUILD_ENV) $(PIP) install --no-build-isolation --no-deps --config-settings=build-dir=build/install .
 	@cp build/install/_sys.*.so pycontain/kernel/
 	@touch $@
@@ -109,6 +111,16 @@ bench: install $(VENV)/.tests
 # The commands of pycontain-oci beside those of runc and crun.
 bench-oci: install $(VENV)/.tests
 	@PYTHONPATH=tests $(BIN)/python -m bench.oci --crowd
+
+dist: $(VENV)/.tests
+	@$(BIN)/python -m build --outdir dist .
+
+deb: $(VENV)/.host
+	@sh tools/host.sh git build-essential debhelper dh-python meson python3-pip
+	@rm -rf build/deb && mkdir -p build/deb/pycontain dist
+	@git archive HEAD | tar --extract --directory build/deb/pycontain
+	@cd build/deb/pycontain && dpkg-buildpackage -us -uc -b
+	@cp build/deb/pycontain_*.deb dist/
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

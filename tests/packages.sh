@@ -21,6 +21,7 @@ packages="
   procps
   dbus dbus-user-session systemd    booted in the guests
   man-db mandoc          what the manual pages look like
+  build-essential debhelper dh-python meson python3-pip lintian   the Debian package
   apparmor               the default profile is loaded by its parser
 "
 

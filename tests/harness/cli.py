@@ -21,17 +21,26 @@ EMPTY_AFTERWARDS = ("state/containers", "state/names", "data/overlay", "data/log
 class Cli:
     """``pycontain --root ROOT …`` with a time limit on each call.
 
-    ``prefix`` is put before the program (an ordinary user's ``setpriv``), ``env`` is added to the environment.
+    ``prefix`` is put before the program (an ordinary user's ``setpriv``), ``env`` is added to the environment,
+    ``program`` is that of another installation.
     """
 
-    def __init__(self, root: Path, *, prefix: tuple[str, ...] = (), env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        prefix: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
+        program: Path = LAUNCHER,
+    ) -> None:
         self.root = root
+        self.program = program
         self.prefix = prefix
         self.env = dict(env or {})
 
     def argv(self, *args: str | os.PathLike[str]) -> list[str]:
         """Return the whole command line for ``args``."""
-        return [*self.prefix, str(LAUNCHER), "--root", str(self.root), *(os.fspath(arg) for arg in args)]
+        return [*self.prefix, str(self.program), "--root", str(self.root), *(os.fspath(arg) for arg in args)]
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the environment of a call: this process's own, then the constructor's, then ``extra``."""
