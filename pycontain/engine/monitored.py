@@ -12,10 +12,11 @@
 
 from __future__ import annotations
 
+import _signal
 import os
 import sys
 
-from pycontain.engine import monitors, protocol
+from pycontain.engine import exits, monitors, protocol
 from pycontain.engine.assembly import make_log_directory
 from pycontain.engine.making import Making
 from pycontain.engine.options import LOG_NONE
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 READY = b"R"
 FAILED = b"F"
 BACKLOG = 64
+INTERRUPT = (_signal.SIGINT,)
+DIE_S = 10.0
 # After this a container whose command was killed between making and starting it is ended by its monitor.
 START_WITHIN_S = 60.0
 
@@ -73,12 +76,19 @@ def make_again(settings: Settings, entry: Entry) -> tuple[str, ...]:
 def _fork(making: Subject, start_within_s: float) -> tuple[str, ...]:
     ends = _Ends(making, start_within_s)
     ours, theirs = _sys.socketpair(protocol.SEQPACKET)
+    # until there is somebody whom it can end, Ctrl-C waits
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, INTERRUPT)
     pid = os.fork()
     if pid == 0:
         _be_monitor(making, ends, theirs)
     os.close(theirs)
     ends.close()
-    data, _, _ = _sys.recvmsg(ours, protocol.MAX_PACKET)
+    try:
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, INTERRUPT)
+        data, _, _ = _sys.recvmsg(ours, protocol.MAX_PACKET)
+    except BaseException:
+        _end(pid, ours)
+        raise
     os.close(ours)
     if data[:1] == FAILED:
         os.waitpid(pid, 0)
@@ -86,6 +96,22 @@ def _fork(making: Subject, start_within_s: float) -> tuple[str, ...]:
     if data[:1] != READY:
         raise StageError("the process that makes the container has died", stage="host")
     return tuple(note for note in decode(data) if note)
+
+
+def _end(pid: int, report: int) -> None:
+    """Kill monitor and creator, and return when both are dead: neither may make what the caller is about to undo."""
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    # They have a process group of their own, unless the monitor dies before; twice: it may fork as it gets the signal.
+    for _ in range(2):
+        for kill in (os.killpg, os.kill):
+            try:
+                kill(pid, _signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    os.waitpid(pid, 0)
+    while exits.wait_readable(report, DIE_S) and _sys.recvmsg(report, protocol.MAX_PACKET)[0]:
+        pass
 
 
 class _Ends:
@@ -122,6 +148,7 @@ class _Ends:
 def _be_monitor(making: Subject, ends: _Ends, report: int) -> NoReturn:
     try:
         os.setsid()
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, INTERRUPT)
         _sys.prctl(PR_SET_CHILD_SUBREAPER, 1)
         monitors.join(making.settings)
         if os.fork() == 0:

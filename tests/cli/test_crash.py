@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -194,6 +195,33 @@ def test_interrupted_start_undoes_itself(pycontain: Cli, busybox: Path, number: 
 def sleeping(seconds: int) -> list[int]:
     """Return the processes that run ``sleep seconds``."""
     return [pid for pid, words in command_lines() if words == ["/bin/sleep", str(seconds), ""]]
+
+
+@pytest.mark.parametrize("words", [("run", "-d"), ("run",), ("create",)], ids=" ".join)
+def test_interrupted_making_undoes_itself(pycontain: Cli, busybox: Path, words: tuple[str, ...]) -> None:
+    """The maker is a process of its own, in another session: it must not go on with what its command has undone."""
+    pycontain.ok("volume", "create", "data")
+    with open(pycontain.root / "data/volumes/.lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pycontain.popen(*words, "-v", "data:/data", busybox, "sleep", "600") as command:
+            (maker,) = until(lambda: who_waits_for_a_lock(pycontain), timeout_s=20)
+            os.kill(maker, signal.SIGSTOP)
+            command.send_signal(signal.SIGINT)
+            assert command.wait(timeout=20) == 130
+    left = [pid for pid in ours(pycontain) if pid == maker]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == []
+    assert pycontain.containers() == []
+    pycontain.ok("volume", "rm", "data")
+
+
+def who_waits_for_a_lock(pycontain: Cli) -> list[int]:
+    return [pid for pid in ours(pycontain) if "lock" in Path(f"/proc/{pid}/wchan").read_text()]
+
+
+def ours(pycontain: Cli) -> list[int]:
+    return [pid for pid, words in command_lines() if str(pycontain.root) in words]
 
 
 @pytest.mark.timeout(120)
