@@ -37,6 +37,7 @@ COMMANDS = {
     "inspect": Command("looking", "print what is known of containers, as JSON"),
     "top": Command("looking", "list the processes of a container"),
     "stats": Command("looking", "show what containers use"),
+    "cp": Command("files", "copy files between a container and the host"),
     "rename": Command("life", "give a container another name"),
     "update": Command("life", "change the limits of running containers"),
     "prune": Command("looking", "remove containers that have ended, and what was left behind"),
