@@ -38,6 +38,8 @@ COMMANDS = {
     "top": Command("looking", "list the processes of a container"),
     "stats": Command("looking", "show what containers use"),
     "cp": Command("files", "copy files between a container and the host"),
+    "diff": Command("files", "list what a container has changed in its root file system"),
+    "export": Command("files", "write the root file system of a container as a tar archive"),
     "rename": Command("life", "give a container another name"),
     "update": Command("life", "change the limits of running containers"),
     "prune": Command("looking", "remove containers that have ended, and what was left behind"),

@@ -48,7 +48,7 @@ class Packer:
     """Writes a tar stream (pax). ``own`` false gives everything to root. ``note`` gets what was left out and why.
 
     ``stay`` keeps to one file system, but for the paths ``cross`` (relative, of directories): what else is mounted
-    becomes an empty directory or file.
+    becomes an empty directory or file. ``skip`` leaves out what may not be read, rather than fail.
     """
 
     def __init__(
@@ -59,11 +59,13 @@ class Packer:
         own: bool = True,
         stay: bool = False,
         cross: Collection[str] = (),
+        skip: bool = False,
     ) -> None:
         self._note = note
         self._own = own
         self._stay = stay
         self._cross = frozenset(cross)
+        self._skip = skip
         self._links: dict[tuple[int, int], str] = {}
         self._tar: Any = tarfile.open(  # noqa: SIM115  (closed by finish)
             None,
@@ -132,6 +134,9 @@ class Packer:
             self._one(found, path, status)
             return os.open(f"/proc/self/fd/{found}", _LIST) if stat.S_ISDIR(status.st_mode) else -1
         except OSError as error:
+            if self._skip and error.errno in (errno.EACCES, errno.EPERM):
+                self._note(f"{path}: may not be read")
+                return -1
             raise OSError(error.errno, error.strerror, path) from error
         finally:
             os.close(found)

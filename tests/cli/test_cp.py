@@ -208,3 +208,18 @@ def test_ordinary_user(request: pytest.FixtureRequest, busybox: Path, fixture: s
     if state == "stopped":
         cli.ok("start", "one")
     assert cli.ok("exec", "one", "stat", "-c", "%u %a", "/y") == "0 600\n"
+
+
+@requires("shifted-host")
+@pytest.mark.parametrize("state", ["running", "stopped"])
+def test_host(pycontain: Cli, tmp_path: Path, state: str) -> None:
+    script = "echo made >/usr/local/made; sleep 1000"
+    pycontain.ok("run", "-d", "--name", "one", "@host", "--", "/bin/sh", "-c", script)
+    while pycontain.run("exec", "one", "test", "-s", "/usr/local/made").returncode:
+        pass
+    if state == "stopped":
+        pycontain.ok("stop", "-t", "0", "one")
+    pycontain.ok("cp", "one:/usr/local/made", tmp_path / "made")
+    assert (tmp_path / "made").read_text() == "made\n"
+    # what @host hides is not shown to who copies either
+    assert "no such file" in pycontain.fails("cp", "one:/etc/shadow", tmp_path / "shadow")
