@@ -37,6 +37,7 @@ COMMANDS = {
     "inspect": Command("looking", "print what is known of containers, as JSON"),
     "top": Command("looking", "list the processes of a container"),
     "stats": Command("looking", "show what containers use"),
+    "events": Command("looking", "print what happens to containers, as it happens or did"),
     "cp": Command("files", "copy files between a container and the host"),
     "diff": Command("files", "list what a container has changed in its root file system"),
     "export": Command("files", "write the root file system of a container as a tar archive"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 
-from pycontain.engine import attach, exits, protocol, waiting
+from pycontain.engine import attach, events, exits, protocol, waiting
 from pycontain.engine.names import check_container_name
 from pycontain.engine.signals import DEFAULT_DETACH_KEYS
 from pycontain.errors import HostError, NotFound, PycontainError, WrongState
@@ -178,6 +178,7 @@ def stop(settings: Settings, reference: str, *, timeout_s: int | None = None, si
         return
     patience = state.options.get("stop_timeout_s", 10) if timeout_s is None else timeout_s
     _end(entry, state, signal or state.options.get("stop_signal", 15), patience)
+    events.record(settings, state, events.STOP)
 
 
 def kill(settings: Settings, reference: str, signal: int = SIGKILL) -> None:
@@ -198,12 +199,14 @@ def kill(settings: Settings, reference: str, signal: int = SIGKILL) -> None:
         raise WrongState(f"container {reference} has just ended")
     with exits.Owned(pidfd):
         exits.send(pidfd, signal)
+    events.record(settings, state, events.KILL, signal=str(signal))
 
 
 def _end(entry: Entry, state: State, signal: int, patience_s: float) -> None:
     """Signal, wait, kill, and return when the end is written; with --rm, when the container is gone."""
     pidfd = processes.open_pidfd(state.pid, state.pid_start)
     if pidfd is not None:
+        events.record(entry.store.settings, state, events.KILL, signal=str(signal))
         with exits.Owned(pidfd):
             exits.send(pidfd, signal)
             if state.status == PAUSED:
@@ -257,6 +260,7 @@ def restart(settings: Settings, reference: str, *, timeout_s: int | None = None)
     """
     stop(settings, reference, timeout_s=timeout_s)
     start(settings, reference)
+    events.record_of(Store(settings).find(reference), events.RESTART)
 
 
 def pause(settings: Settings, reference: str) -> None:
@@ -297,6 +301,7 @@ def _freeze(entry: Entry, reference: str, *, frozen: bool) -> None:
         else:
             cgroup.thaw()
         entry.save(state.replace(status=PAUSED if frozen else RUNNING))
+    events.record(entry.store.settings, state, events.PAUSE if frozen else events.UNPAUSE)
 
 
 def wait(settings: Settings, reference: str) -> int:
@@ -415,3 +420,4 @@ def rename(settings: Settings, reference: str, name: str) -> None:
         entry.store.claim_name(name, entry.id)
         entry.save(state.replace(name=name))
         entry.store.release_name(state.name, entry.id)
+    events.record(settings, state.replace(name=name), events.RENAME, oldName=state.name)
