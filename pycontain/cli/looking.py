@@ -1,4 +1,4 @@
-"""ps, logs, inspect, top, stats, prune: what there is, and what may go."""
+"""ps, logs, inspect, top, stats, events, prune: what there is, and what may go."""
 
 from __future__ import annotations
 
@@ -109,6 +109,23 @@ def _stats(settings: Settings, parsed: Parsed) -> int:
     return 0
 
 
+def _events(settings: Settings, parsed: Parsed) -> int:
+    from pycontain.engine import eventlog
+    from pycontain.engine.labelfilters import parse_moment
+
+    values, now = parsed.values, time.time_ns()
+    since, until = (parse_moment(f"--{key}", values[key], now) if values.get(key) else 0 for key in ("since", "until"))
+    filters = eventlog.parse_filters(values.get("filter", ()))
+    writer = eventlog.Writer(values.get("format", ""))
+    try:
+        for event in eventlog.read(settings, filters, since_ns=since or now, until_ns=until):
+            sys.stdout.write(writer.line(event) + "\n")
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 0  # the way to end it
+    return 0
+
+
 def _prune(settings: Settings, parsed: Parsed) -> int:
     from pycontain.engine import labelfilters, pruning
     from pycontain.engine.quantities import size_decimal
@@ -198,6 +215,19 @@ VERBS = {
         "[CONTAINER]...",
         _stats,
         least=0,
+    ),
+    "events": Verb(
+        (
+            value("--since", "TIME", "from a moment on: 2026-01-31T23:59:59Z, or 10m ago [now]"),
+            value("--until", "TIME", "up to a moment, and end"),
+            many("--filter -f", "KEY=VALUE", "container, event, image, label, type"),
+            value("--format", "FORMAT", "json, or a template such as {{.Action}}", choices=("json",)),
+        ),
+        "",
+        _events,
+        least=0,
+        most=0,
+        offer=NOTHING,
     ),
     "prune": Verb(
         (

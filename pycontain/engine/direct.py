@@ -8,6 +8,7 @@ from __future__ import annotations
 import _signal
 import os
 
+from pycontain.engine import events
 from pycontain.engine.making import Making
 from pycontain.engine.stdio import Streams
 from pycontain.runtime import create, forwarding, remove, state
@@ -45,7 +46,7 @@ def run(settings: Settings, options: RunOptions, say: Callable[[str], None]) -> 
         streams.close_inside()
         os.close(null)
         try:
-            making.save(created, shape=state.DIRECT, status=state.RUNNING, attended_by=os.getpid())
+            saved = making.save(created, shape=state.DIRECT, status=state.RUNNING, attended_by=os.getpid())
             for note in making.notes:
                 say(note)
             baseline = making.assembly.cgroup.oom_kills()
@@ -54,14 +55,19 @@ def run(settings: Settings, options: RunOptions, say: Callable[[str], None]) -> 
             create.abandon(created)
             raise
         making.lock.unlock()
+        events.record(settings, saved, events.START)
         deadline = Deadline(options.timeout_s)
         exit_code, signal = attend(created, streams, deadline)
         _on_interrupts(_signal.SIG_IGN)  # what is left is to clear up, at once
         oom = making.assembly.cgroup.oom_kills() > baseline
+        if oom:
+            events.record(settings, saved, events.OOM)
+        events.record(settings, saved, events.DIE, exitCode=str(exit_code))
         making.lock.relock()
         if options.pidfile:
             _unlink(options.pidfile)
         remove.undo(making.entry)
+        events.record(settings, saved, events.DESTROY)
     if deadline.passed:
         say(deadline.note())
     elif signal and oom:

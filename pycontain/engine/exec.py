@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
-from pycontain.engine import capabilities, config, defaults, direct
+from pycontain.engine import capabilities, config, defaults, direct, events
 from pycontain.engine.assembly import keyring_of
 from pycontain.engine.making import FILTER
 from pycontain.engine.stdio import Streams
@@ -65,9 +65,15 @@ def execute(settings: Settings, options: ExecOptions) -> int:
     for fd in (null, pidfd):
         os.close(fd)
     streams.close_inside()
+    command = " ".join(options.command)
+    events.record(settings, saved, events.EXEC_START, execPid=str(created.pid), command=command)
     if process.terminal:
-        return _attend_terminal(settings, entry, saved, created, process, options)
-    return _attend(created, process, options, streams)
+        code = _attend_terminal(settings, entry, saved, created, process, options)
+    else:
+        code = _attend(created, process, options, streams)
+    if not options.detach:
+        events.record(settings, saved, events.EXEC_DIE, execPid=str(created.pid), exitCode=str(code), command=command)
+    return code
 
 
 def _attend_terminal(

@@ -52,13 +52,13 @@ def parse(texts: Iterable[str], now_ns: int, *, until: bool) -> Wanted:
         if key == _UNTIL:
             if moment:
                 raise UsageError("--filter: until is given twice", hint="leave one out")
-            moment = _moment(value, now_ns)
+            moment = parse_moment("--filter: until", value, now_ns)
         else:
             (labels if key == _LABEL else without).append(value)
     return Wanted(moment, tuple(labels), tuple(without))
 
 
-def _moment(text: str, now_ns: int) -> int:
+def parse_moment(option: str, text: str, now_ns: int) -> int:
     """Return a time as nanoseconds since 1970.
 
     Raises:
@@ -68,7 +68,7 @@ def _moment(text: str, now_ns: int) -> int:
 
     from pycontain.engine.logs import parse_time
 
-    stamp = parse_time("--filter: until", text, now_ns)
+    stamp = parse_time(option, text, now_ns)
     head, _, fraction = stamp.rstrip("Z").partition(".")
     seconds = int(datetime.fromisoformat(f"{head}+00:00").timestamp())
     return seconds * 10**9 + int((fraction + "0" * 9)[:9])

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 
 from pycontain.cgroups.tree import GONE
-from pycontain.engine import attach, exits, protocol, waiting
+from pycontain.engine import attach, events, exits, protocol, waiting
 from pycontain.engine.names import check_container_name
 from pycontain.engine.signals import DEFAULT_DETACH_KEYS
 from pycontain.errors import HostError, NotFound, PycontainError, WrongState
@@ -181,6 +181,7 @@ def stop(settings: Settings, reference: str, *, timeout_s: int | None = None, si
         return
     patience = state.options.get("stop_timeout_s", 10) if timeout_s is None else timeout_s
     _end(entry, state, signal or state.options.get("stop_signal", 15), patience)
+    events.record(settings, state, events.STOP)
 
 
 def kill(settings: Settings, reference: str, signal: int = SIGKILL) -> None:
@@ -201,12 +202,14 @@ def kill(settings: Settings, reference: str, signal: int = SIGKILL) -> None:
         raise WrongState(f"container {reference} has just ended")
     with exits.Owned(pidfd):
         exits.send(pidfd, signal)
+    events.record(settings, state, events.KILL, signal=str(signal))
 
 
 def _end(entry: Entry, state: State, signal: int, patience_s: float) -> None:
     """Signal, wait, kill, and return when the end is written; with --rm, when the container is gone."""
     pidfd = processes.open_pidfd(state.pid, state.pid_start)
     if pidfd is not None:
+        events.record(entry.store.settings, state, events.KILL, signal=str(signal))
         with exits.Owned(pidfd):
             exits.send(pidfd, signal)
             if state.status == PAUSED:
@@ -265,6 +268,7 @@ def restart(settings: Settings, reference: str, *, timeout_s: int | None = None)
     """
     stop(settings, reference, timeout_s=timeout_s)
     start(settings, reference)
+    events.record_of(Store(settings).find(reference), events.RESTART)
 
 
 def pause(settings: Settings, reference: str) -> None:
@@ -277,7 +281,7 @@ def pause(settings: Settings, reference: str) -> None:
     entry, _state, status = look(settings, reference)
     if status != RUNNING:
         raise WrongState(f"container {reference} is {'paused already' if status == PAUSED else 'not running'}")
-    _change(entry, reference, _freeze)
+    _change(entry, reference, _freeze, events.PAUSE)
 
 
 def unpause(settings: Settings, reference: str) -> None:
@@ -289,10 +293,10 @@ def unpause(settings: Settings, reference: str) -> None:
     entry, _state, status = look(settings, reference)
     if status != PAUSED:
         raise WrongState(f"container {reference} is not paused")
-    _change(entry, reference, _unfreeze)
+    _change(entry, reference, _unfreeze, events.UNPAUSE)
 
 
-def _change(entry: Entry, reference: str, change: Callable[[Entry, State, Cgroup], None]) -> None:
+def _change(entry: Entry, reference: str, change: Callable[[Entry, State, Cgroup], None], event: str) -> None:
     """Freeze or unfreeze a container that runs."""
     cgroup = waiting.cgroup_of(entry)
     if cgroup is None:
@@ -307,6 +311,7 @@ def _change(entry: Entry, reference: str, change: Callable[[Entry, State, Cgroup
             if error.errno not in GONE:
                 raise
             raise WrongState(f"container {reference} has just ended") from None
+    events.record(entry.store.settings, state, event)
 
 
 def _freeze(entry: Entry, state: State, cgroup: Cgroup) -> None:
@@ -458,3 +463,4 @@ def rename(settings: Settings, reference: str, name: str) -> None:
             entry.store.release_name(name, entry.id)
             raise
         entry.store.release_name(state.name, entry.id)
+    events.record(settings, state.replace(name=name), events.RENAME, oldName=state.name)

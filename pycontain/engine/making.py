@@ -6,9 +6,9 @@ import os
 import stat
 import time
 
-from pycontain.engine import assembly, generate, names
+from pycontain.engine import assembly, events, generate, names
 from pycontain.engine import userns as users
-from pycontain.errors import Exists, HostError, UsageError
+from pycontain.errors import Exists, HostError, PycontainError, UsageError
 from pycontain.runtime import processes, remove, state
 from pycontain.runtime.replacing import replace_file
 from pycontain.runtime.state import State, Store
@@ -79,11 +79,21 @@ class Making:
     def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
         try:
             if kind is not None:
+                saved = self._saved()
                 remove.undo(self.entry)
+                if saved is not None:
+                    events.record(self.settings, saved, events.DESTROY)
                 for path in self._written:
                     os.unlink(path)
         finally:
             self.lock.release()
+
+    def _saved(self) -> State | None:
+        """Return the state, which another process may have written, None where there is none."""
+        try:
+            return self.entry.load()
+        except PycontainError:
+            return None
 
     def create(self, stdio: Stdio, *, tied: bool, forget: Callable[[], None]) -> Created:
         """Assemble the container and make its processes, once more with the fallback where owners cannot be shifted."""
@@ -135,6 +145,7 @@ class Making:
             started_ns=time.time_ns() if status == state.RUNNING else 0,
         )
         self.entry.save(saved)
+        events.record(self.settings, saved, events.CREATE)
         options = self.options
         for option, path, text in (
             ("--cidfile", options.cidfile, prepared.id),

@@ -83,8 +83,8 @@ class Remaking:
             spec, peers = rejoin(self.settings, saved, spec)
             config.save(self.entry, spec)
         cgroup = self._cgroup_of(saved)
-        root = _root_source(saved.root_source)
-        _clear_volatile(root)
+        root = root_source(saved.root_source)
+        clear_volatile(root)
         userns = saved_users(saved.userns)
         facts = assembly.facts_for(self.settings, userns, cgroup, privileged=probe.is_privileged())
         self.plan = compile_plan(
@@ -142,7 +142,8 @@ class Remaking:
         return Cgroup(CgroupPaths(**saved.cgroup) if saved.cgroup else CgroupPaths())
 
 
-def _root_source(saved: dict[str, Any]) -> RootSource:
+def root_source(saved: dict[str, Any]) -> RootSource:
+    """Return the root file system of which ``saved`` is the record as a dict, as a state file has it."""
     document = dict(saved)
     document["mounts"] = tuple(SystemMount(**mount) for mount in document["mounts"])
     document["links"] = tuple((name, target) for name, target in document["links"])
@@ -150,7 +151,7 @@ def _root_source(saved: dict[str, Any]) -> RootSource:
     return RootSource(**document)
 
 
-def _clear_volatile(root: RootSource) -> None:
+def clear_volatile(root: RootSource) -> None:
     """Remove the mark of a volatile overlay: it forbids a second mount, for which we know that no crash lies between.
 
     Source: Documentation/filesystems/overlayfs.rst, "Volatile mount"
@@ -158,6 +159,8 @@ def _clear_volatile(root: RootSource) -> None:
     if root.overlay and not root.memory_bytes and os.path.isdir(root.overlay):
         for name in os.listdir(root.overlay):
             work = os.path.join(root.overlay, name, "work", "work")
-            if os.path.isdir(work):
-                os.chmod(work, 0o700)  # the kernel makes it with mode 0, which keeps an ordinary user out
-            remove.remove_tree(os.path.join(work, "incompat", "volatile"))
+            marks = os.path.join(work, "incompat")
+            for directory in (work, marks):
+                if os.path.isdir(directory):
+                    os.chmod(directory, 0o700)  # the kernel makes it with mode 0, which keeps an ordinary user out
+            remove.remove_tree(os.path.join(marks, "volatile"))

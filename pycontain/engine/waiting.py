@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 
 from pycontain.cgroups.cgroup import Cgroup, CgroupPaths
+from pycontain.engine import events
 from pycontain.errors import HostError, NotFound, PycontainError
 from pycontain.runtime.settings import Settings
 from pycontain.runtime.state import CREATED, RUNNING, STOPPED, Entry, Store
@@ -72,7 +73,9 @@ def record_running(entry: Entry, started_ns: int) -> None:
     with entry.lock():
         state = entry.load()
         if state.status == CREATED:
-            entry.save(state.replace(status=RUNNING, started_ns=started_ns))
+            running = state.replace(status=RUNNING, started_ns=started_ns)
+            entry.save(running)
+            events.record(entry.store.settings, running, events.START)
 
 
 def record_exit(entry: Entry, end: Exit, *, started_ns: int = 0, log: dict[str, Any] | None = None) -> State | None:
@@ -98,6 +101,9 @@ def record_exit(entry: Entry, end: Exit, *, started_ns: int = 0, log: dict[str, 
             log={**state.log, **(log or {})},
         )
         entry.save(stopped)
+        if end.oom_killed:
+            events.record(entry.store.settings, stopped, events.OOM)
+        events.record(entry.store.settings, stopped, events.DIE, exitCode=str(end.exit_code))
         return stopped
     except NotFound:
         return None
@@ -116,12 +122,16 @@ def dispose(entry: Entry, *, volumes: bool) -> None:
     from pycontain.runtime import remove
 
     names: list[str] = []
-    if volumes:
-        try:
-            names = entry.load().options.get("anonymous_volumes", [])
-        except PycontainError:
-            pass  # no state, no volumes that are known; volume prune finds them
+    state = None
+    try:
+        state = entry.load()
+        if volumes:
+            names = state.options.get("anonymous_volumes", [])
+    except PycontainError:
+        pass  # no state, no volumes that are known; volume prune finds them
     remove.undo(entry)
+    if state is not None:
+        events.record(entry.store.settings, state, events.DESTROY)
     if names:
         from pycontain.engine.volumes import forget
 
