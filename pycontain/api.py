@@ -97,6 +97,9 @@ def run(
         try:
             exchange = Exchange(call, stdin or b"", output_limit)
             ended = exchange.finish()
+        except BaseException:
+            call.give_up()
+            raise
         finally:
             call.close()
     except PycontainError as error:

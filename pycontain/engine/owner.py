@@ -7,11 +7,13 @@ its copies of the sockets and pipes are closed in it, and its own first request 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import shutil
 import sys
 import threading
+from contextlib import ExitStack
 
 import pycontain
 from pycontain.engine import requests
@@ -48,8 +50,15 @@ class Call:
         """Close one of the descriptors; a second call does nothing."""
         self._owner.drop(self.open, fd)
 
+    def give_up(self) -> None:
+        """Have the container ended: to close the socket is not enough where a fork in C has left a copy of it."""
+        try:
+            _sys.sendmsg(self.control, requests.KILL)
+        except OSError:
+            pass  # it has ended by itself
+
     def close(self) -> None:
-        """Close what is open; a maker whose container still runs ends it."""
+        """Close what is open."""
         for fd in tuple(self.open):
             self.drop(fd)
 
@@ -152,38 +161,44 @@ def launch() -> int:
         HostError: it does not start; says what it said.
     """
     program = _program()
-    ours, theirs = _sys.socketpair(SOCK_SEQPACKET)
-    said, says = os.pipe()
-    watched = _sys.pidfd_open(os.getpid())
     try:
-        # above those that they become: one must not be closed by the other's move
-        high = _raised((theirs, watched, says))
-        try:
-            _spawn(program, *high)
-        finally:
-            for fd in high:
-                os.close(fd)
+        channel, said = _start(program)
     except OSError as error:
-        os.close(ours)
-        os.close(said)
-        raise HostError(f"{program}: {(error.strerror or '').lower()}", hint="install pycontain again") from error
-    finally:
-        for fd in (theirs, says, watched):
-            os.close(fd)
+        cause = (error.strerror or "").lower()
+        raise HostError(f"{program}: {cause}", hint="more processes and descriptors: ulimit -u, ulimit -n") from error
     try:
-        _await_ready(program, ours, said)
+        _await_ready(program, channel, said)
     except BaseException:
-        os.close(ours)
+        os.close(channel)
         raise
     finally:
         os.close(said)
-    return ours
+    return channel
 
 
-def _raised(fds: tuple[int, ...]) -> list[int]:
-    import fcntl
+def _start(program: str) -> tuple[int, int]:
+    """Start it and return our ends of its socket and of the pipe that is its standard error.
 
-    return [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _ABOVE) for fd in fds]
+    Raises:
+        OSError: a descriptor or a process cannot be had.
+    """
+    with ExitStack() as ours, ExitStack() as theirs:
+        channel, its_channel = _sys.socketpair(SOCK_SEQPACKET)
+        ours.callback(os.close, channel)
+        theirs.callback(os.close, its_channel)
+        said, says = os.pipe()
+        ours.callback(os.close, said)
+        theirs.callback(os.close, says)
+        watched = _sys.pidfd_open(os.getpid())
+        theirs.callback(os.close, watched)
+        high = []
+        for fd in (its_channel, watched, says):
+            # above those that they become: one must not be closed by the other's move
+            high.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _ABOVE))
+            theirs.callback(os.close, high[-1])
+        _spawn(program, *high)
+        ours.pop_all()
+    return channel, said
 
 
 def _spawn(program: str, channel: int, watched: int, says: int) -> None:

@@ -75,10 +75,13 @@ def servants(owner: int) -> list[int]:
 
 def launcher_of(owner: int) -> int:
     """Return the launcher of a process: the one of its servants that no other one has made."""
-    found = servants(owner)
-    (pid,) = (
-        pid for pid in found if int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) not in found
-    )
+    parents = {}
+    for pid in servants(owner):
+        try:
+            parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # a maker that has just done its work
+    (pid,) = (pid for pid, parent in parents.items() if parent not in parents)
     return pid
 
 

@@ -174,6 +174,31 @@ def test_an_interrupt_ends_the_container(program: Start, pycontain: Cli, busybox
     until(lambda: not sleepers() and not pycontain.leftovers())
 
 
+def test_an_interrupt_does_so_though_a_fork_in_c_has_copies(
+    program: Start, pycontain: Cli, busybox: Path, tmp_path: Path
+) -> None:
+    """No hook of Python's is called by such a fork."""
+    text = SLEEPS.replace(
+        "import sys, pycontain",
+        "import ctypes, os, sys, threading, time, pycontain\n"
+        "def child():\n"
+        "    while not os.path.exists(sys.argv[3] + '/begun'): time.sleep(0.01)\n"
+        "    pid = ctypes.PyDLL(None).fork()\n"
+        "    if pid == 0:\n"
+        "        ctypes.PyDLL(None).pause()\n"
+        "    print(pid, flush=True)\n"
+        "threading.Thread(target=child).start()\n",
+    )
+    owner = begin(program, pycontain, busybox, tmp_path, text)
+    assert owner.process.stdout is not None
+    child = int(owner.process.stdout.readline())
+    try:
+        owner.process.send_signal(signal.SIGINT)
+        until(lambda: not sleepers() and not pycontain.leftovers())
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
 def test_a_launcher_ends_with_its_owner(program: Start, pycontain: Cli, busybox: Path) -> None:
     text = "import sys, pycontain; pycontain.run(sys.argv[1], ['true'], store=sys.argv[2]); sys.stdin.readline()"
     owner = program(text, busybox, pycontain.root)
@@ -211,3 +236,65 @@ def test_the_import_is_cheap(name: str, most: float) -> None:
     took = [one.stdout.split() for one in done]
     assert min(float(words[0]) for words in took) < most
     assert set(took[0][1:]) <= {"__future__", "pycontain", "pycontain.errors"}
+
+
+def test_a_caller_without_descriptors_gets_an_error_and_loses_none(
+    program: Start, pycontain: Cli, busybox: Path
+) -> None:
+    """At whichever descriptor it fails, with a launcher and without one."""
+    text = """
+import os, resource, sys, pycontain
+from pycontain.engine import owner
+
+pycontain.run, pycontain.HostError  # imported before it is too late
+while os.open("/dev/null", os.O_RDONLY) < 20:
+    pass  # no gaps
+
+def open_ones():
+    return sorted(fd for fd in range(100) if os.path.exists(f"/proc/self/fd/{fd}"))
+
+def run():
+    return pycontain.run(sys.argv[1], ["echo", "x"], store=sys.argv[2]).stdout
+
+def launch():
+    os.close(owner.launch())
+
+def until_it_works(function):
+    failed = 0
+    for limit in range(21, 60):
+        before = open_ones()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, 4096))
+        try:
+            return function(), failed
+        except pycontain.HostError as error:
+            failed += 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+        assert open_ones() == before, (limit, before, open_ones())
+
+assert until_it_works(launch)[1] > 5
+run()
+result, failed = until_it_works(run)
+assert (result, failed > 3) == (b"x\\n", True)
+print("done")
+"""
+    assert program(text, busybox, pycontain.root).output() == "done\n"
+
+
+def test_a_launcher_that_cannot_start_says_why(program: Start, busybox: Path, tmp_path: Path) -> None:
+    """Told at once, not after the patience for slow machines."""
+    fake = tmp_path / "pycontain"
+    fake.write_text("#!/bin/sh\necho no such luck >&2\nexit 3\n")
+    fake.chmod(0o755)
+    text = """
+import sys, time, pycontain
+from pycontain.engine import owner
+owner._program = lambda: sys.argv[2]
+began = time.monotonic()
+try:
+    pycontain.run(sys.argv[1], ["true"])
+except pycontain.HostError as error:
+    print(error, time.monotonic() - began < 10)
+"""
+    out = program(text, busybox, fake).output()
+    assert out == f"{fake}: the launcher does not start: no such luck True\n"
