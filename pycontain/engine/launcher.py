@@ -41,6 +41,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     close_others((channel, owner))
     for fd in (channel, owner):
         os.set_inheritable(fd, False)
+    os.chdir("/")
     os.umask(os.umask(0o077) | 0o022)
     seal.preload()
     _sys.set_name("pycontain-launch")
@@ -48,7 +49,6 @@ def main(arguments: Sequence[str]) -> NoReturn:
     gc.collect()
     gc.freeze()  # what a collection would touch in a maker is copied for it
     _sys.sendmsg(channel, requests.READY + pycontain.__version__.encode())
-    os.chdir("/")
     os.dup2(0, 2)  # what went wrong until now was for the owner to read
     launcher.serve()
     os._exit(0)

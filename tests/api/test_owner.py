@@ -200,9 +200,16 @@ def test_an_interrupt_does_so_though_a_fork_in_c_has_copies(
 
 
 def test_a_launcher_ends_with_its_owner(program: Start, pycontain: Cli, busybox: Path) -> None:
-    text = "import sys, pycontain; pycontain.run(sys.argv[1], ['true'], store=sys.argv[2]); sys.stdin.readline()"
+    text = """
+import sys, pycontain
+pycontain.run(sys.argv[1], ["true"], store=sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+"""
     owner = program(text, busybox, pycontain.root)
-    (launcher,) = until(lambda: servants(owner.process.pid), BEGINS_WITHIN_S)
+    assert owner.process.stdout is not None
+    assert owner.process.stdout.readline() == "ready\n"
+    (launcher,) = until(lambda: len(found := servants(owner.process.pid)) == 1 and found)
     assert os.readlink(f"/proc/{launcher}/cwd") == "/"
     owner.process.communicate("\n")
     until(lambda: not Path(f"/proc/{launcher}").exists())
