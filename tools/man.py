@@ -43,6 +43,7 @@ def pages() -> dict[str, str]:
     for name, command in members(whole):
         found[f"man/{PROGRAM}-{name}.1"] = _page(f"{PROGRAM}-{name}", "1", COMMANDS[name].help, command)
     found[f"man/{PROGRAM}.5"] = _page(PROGRAM, "5", "files and formats of pycontain")
+    found[f"man/{PROGRAM}.3"] = _page(PROGRAM, "3", "containers from a Python program")
     found[f"man/{OCI}.8"] = _page(OCI, "8", "an OCI runtime for container engines")
     found[f"man/{PROGRAM}-design.7"] = _page(f"{PROGRAM}-design", "7", "how pycontain is built, and why so")
     found[f"man/{PROGRAM}-security.7"] = _page(f"{PROGRAM}-security", "7", "attacks, defences, and the tests of both")

@@ -125,6 +125,20 @@ def stats(cgroup: Cgroup) -> CgroupStats:
     )
 
 
+def totals(cgroup: Cgroup) -> dict[str, int | None]:
+    """Return ``cpu_ns`` and ``memory_peak``, what has been used in all and at most; None where it is not counted."""
+    if not cgroup.paths.exists:
+        return {"cpu_ns": None, "memory_peak": None}
+    if "cpuacct" in cgroup.paths.v1:
+        cpu_ns = _get(_controller(cgroup, "cpuacct"), "usage")
+    else:
+        used_us = _get(_controller(cgroup, "cgroup"), "cpu_stat", {}).get("usage_usec")
+        cpu_ns = None if used_us is None else used_us * 1000
+    memory = _controller(cgroup, "memory")
+    peak = "max_usage_in_bytes" if isinstance(memory, schema.MemoryV1) else "peak"
+    return {"cpu_ns": cpu_ns, "memory_peak": _get(memory, peak)}
+
+
 def _get(controller: Any, name: str, default: Any = None) -> Any:
     """Return one value, ``default`` where there is no such controller or file, or the cgroup is gone."""
     if controller is None:

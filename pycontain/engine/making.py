@@ -1,4 +1,4 @@
-"""What the two shapes of a run share: a container from options up to an init that is ready. [lean]"""
+"""What the shapes of a run share: a container from options up to an init that is ready. [lean]"""
 
 from __future__ import annotations
 
@@ -36,12 +36,14 @@ FILTER = "seccomp.bpf"
 class Making:
     """A container that is being made: its directory exists, its lock is held by this process.
 
-    Use as a context manager: when the block fails, everything made so far is undone.
+    Use as a context manager: when the block fails, everything made so far is undone. ``container_id`` is made up unless
+    it is given.
     """
 
-    def __init__(self, settings: Settings, options: RunOptions) -> None:
+    def __init__(self, settings: Settings, options: RunOptions, container_id: str = "") -> None:
         self.settings = settings
         self.options = options
+        self._id = container_id or names.new_id()
         self.entry: Entry
         self.lock: Lock
         self.prepared: Prepared
@@ -52,12 +54,11 @@ class Making:
         self._check_user_files()
         store = Store(self.settings)
         store.prepare()
-        container_id = names.new_id()
         for attempt in range(NAME_ATTEMPTS):
             name = self.options.name or names.random_name(attempt)
-            self.prepared = generate.prepare(self.settings, self.options, container_id, name)
+            self.prepared = generate.prepare(self.settings, self.options, self._id, name)
             try:
-                self.entry, self.lock = store.add(container_id, name)
+                self.entry, self.lock = store.add(self._id, name)
                 return self
             except Exists:
                 if self.options.name:

@@ -1,7 +1,8 @@
-"""Runs the command line, or the monitor of one container; the launcher starts the interpreter with this file.
+"""Runs the command line, the monitor of one container, or the launcher of a program that uses the library.
 
-``-I -S`` left only the standard library on ``sys.path``. Exactly one directory is added: the one that holds this
-package and its dependencies. The interpreter compiles this file at every start, so it is short.
+The native launcher starts the interpreter with this file. ``-I -S`` left only the standard library on ``sys.path``.
+Exactly one directory is added: the one that holds this package and its dependencies. The interpreter compiles this
+file at every start, so it is short.
 """
 
 import _imp
@@ -48,6 +49,11 @@ try:
         from pycontain.engine.monitor import main as monitor
 
         monitor(sys.argv[2:])
+    elif sys.argv[1:2] == ["--internal-launcher"]:
+        gc.set_threshold(100_000)
+        from pycontain.engine.launcher import main as launcher
+
+        launcher(sys.argv[2:])
     elif sys._xoptions.get("pycontain.program") == "pycontain-oci":
         gc.set_threshold(100_000)
         from pycontain.oci.main import main

@@ -280,6 +280,19 @@ fill_standard_streams(void)
             fail("/dev/null: %s", strerror(errno));
 }
 
+/* Go on as a grandchild, in a session of its own: whoever started us waits for a process that is gone at once, and never
+ * meets this one in waitpid(2). */
+static void
+detach(void)
+{
+    pid_t child = fork();
+    if (child < 0)
+        fail("fork: %s", strerror(errno));
+    if (child > 0)
+        _exit(0);
+    setsid();
+}
+
 /* An interpreter that Ctrl-C meets while it boots dies with a traceback of its own: _start.py lets the signal through. */
 static void
 hold_interrupt(void)
@@ -298,6 +311,8 @@ main(int argc, char **argv)
     if (getauxval(AT_SECURE) != 0)
         fail("must not be installed setuid or with file capabilities");
     fill_standard_streams();
+    if (argc > 1 && strcmp(argv[1], "--internal-launcher") == 0)
+        detach();
     if (readlink("/proc/self/exe", prefix, sizeof(prefix) - 1) < 0)
         fail("readlink /proc/self/exe: %s", strerror(errno));
     parent(prefix);

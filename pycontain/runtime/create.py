@@ -311,7 +311,7 @@ def _send(channel: Channel, kind: bytes, fields: tuple[str, ...] = (), fds: tupl
     """Send; when init has gone, what it said before is the reason, not the broken pipe."""
     try:
         channel.send(kind, fields, fds)
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):
         channel.receive(READY)
         raise
 

@@ -8,8 +8,11 @@
     runtime  ->  plan, spec, kernel, cgroups
     engine   ->  runtime, plan, spec, kernel, cgroups
     oci      ->  runtime, plan, spec, kernel, cgroups
+    api      ->  engine
     cli      ->  engine
     launcher ->  cli, engine, oci
+
+The package itself names what ``api`` has, for type checkers only: it is imported when it is asked for.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ ARROWS: dict[str, set[str]] = {
     "lean_json": set(),
     "modulepack": set(),
     "sizes": set(),
-    "": set(),
+    "": {"api"},
+    "api": {"engine"},
     "kernel": set(),
     "reaper": set(),
     "spec": set(),

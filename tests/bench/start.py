@@ -55,14 +55,11 @@ class Peer:
         return run_once(self.command(number), self.mount_namespace, log)
 
 
-class Loaded(Peer):
-    """The runtime in a process that has loaded everything (``loaded.py``): the runtime's own part of a start."""
+class Answering(Peer):
+    """A process that makes a container for each line that it gets, and answers with the milliseconds."""
 
-    def __init__(self, root: Path, rootfs: Path) -> None:
-        program = str(Path(__file__).with_name("loaded.py"))
-        base = str(sys._base_executable)  # type: ignore[attr-defined]
-        words = [base, "-ISB", "-Xutf8", program, sysconfig.get_path("platlib"), str(root), str(rootfs)]
-        super().__init__("own part", lambda _: words, "the same without the interpreter's boot and the imports")
+    def __init__(self, name: str, words: list[str], what: str) -> None:
+        super().__init__(name, lambda _: words, what)
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True)
 
@@ -77,6 +74,20 @@ class Loaded(Peer):
     def close(self) -> None:
         """End the process."""
         self._process.communicate()
+
+
+def loaded(root: Path, rootfs: Path) -> Answering:
+    """Return the runtime in a process that has loaded everything (``loaded.py``): its own part of a start."""
+    program = str(Path(__file__).with_name("loaded.py"))
+    base = str(sys._base_executable)  # type: ignore[attr-defined]
+    words = [base, "-ISB", "-Xutf8", program, sysconfig.get_path("platlib"), str(root), str(rootfs)]
+    return Answering("own part", words, "the same without the interpreter's boot and the imports")
+
+
+def library(root: Path, rootfs: Path) -> Answering:
+    """Return the library (``library.py``), whose launcher has been started."""
+    words = [sys.executable, "-P", str(Path(__file__).with_name("library.py")), str(root), str(rootfs)]
+    return Answering("library", words, "`pycontain.run` in a Python program, each run but the first")
 
 
 def peers(directory: Path, rootfs: Path, namespace: int) -> Iterator[Peer]:
@@ -140,7 +151,7 @@ def measure(chosen: list[Peer], rounds: int) -> None:
 def table(chosen: list[Peer]) -> Iterator[str]:
     """Yield the result as a Markdown table; a ratio is our median divided by the other's."""
     modes = list(PAUSES_S)
-    ours = [peer for peer in chosen if peer.name in ("pycontain", "own part")]
+    ours = [peer for peer in chosen if peer.name in ("pycontain", "own part", "library")]
     ratios = [f"{one.name} ÷ it" for one in ours]
     titles = [title for mode in modes for title in (f"{mode}, median ms", "min", *ratios)]
     yield f"| program | {' | '.join(titles)} | what it does |"
@@ -168,8 +179,13 @@ def main() -> None:
     directory = images.memory_directory("bench-")
     try:
         rootfs = images.rootfs("busybox")
-        with without_hybrid_cgroup2() as namespace, closing(Loaded(directory / "pycontain", rootfs)) as loaded:
-            chosen, absent = usable(chain(peers(directory, rootfs, namespace), [loaded]), directory)
+        root = directory / "pycontain"
+        with (
+            without_hybrid_cgroup2() as namespace,
+            closing(loaded(root, rootfs)) as own_part,
+            closing(library(root, rootfs)) as called,
+        ):
+            chosen, absent = usable(chain(peers(directory, rootfs, namespace), [own_part, called]), directory)
             measure(chosen, options.rounds)
         cores = os.cpu_count()
         print(f"`/bin/true` in a busybox root; kernel {os.uname().release}, {cores} cores, {options.rounds} rounds\n")
