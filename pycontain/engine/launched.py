@@ -12,7 +12,7 @@ import select
 import time
 
 from pycontain.cgroups import stats
-from pycontain.engine import names, requests
+from pycontain.engine import events, names, requests
 from pycontain.engine.making import Making
 from pycontain.engine.options import run_options
 from pycontain.engine.requests import Ended
@@ -92,7 +92,7 @@ def _run(job: Job, guards: tuple[int, ...]) -> Ended:
         for fd in job.stdio:
             os.close(fd)
         try:
-            making.save(created, shape=state.DIRECT, status=state.RUNNING, attended_by=os.getpid())
+            saved = making.save(created, shape=state.DIRECT, status=state.RUNNING, attended_by=os.getpid())
             cgroup = making.assembly.cgroup
             baseline = cgroup.oom_kills()
             began_ns = time.monotonic_ns()
@@ -101,6 +101,7 @@ def _run(job: Job, guards: tuple[int, ...]) -> Ended:
             create.abandon(created)
             raise
         making.lock.unlock()
+        events.record(making.settings, saved, events.START)
         deadline = Deadline(job.timeout_s)
         gone = _attend(making, created, (job.control, *guards), deadline)
         exit_code, signal = create.wait(created)
@@ -113,8 +114,12 @@ def _run(job: Job, guards: tuple[int, ...]) -> Ended:
             **stats.totals(cgroup),
             notes=making.notes,
         )
+        if ended.oom_killed:
+            events.record(making.settings, saved, events.OOM)
+        events.record(making.settings, saved, events.DIE, exitCode=str(exit_code))
         making.lock.relock()
         remove.undo(making.entry)
+        events.record(making.settings, saved, events.DESTROY)
     if gone == guards[-1]:
         raise StageError("the launcher was killed, and its containers with it", stage="host")
     return ended
