@@ -52,8 +52,9 @@ def test_everything_is_there_but_what_is_mounted(pycontain: Cli, one: str, busyb
     found = read(data)
     assert list(found) == sorted(found, key=lambda name: [part.encode() for part in name.split("/")])
     assert {"bin/busybox", "etc/passwd", "d/f", "d/l", "d/p", "v", "proc", "dev", "tmp", "etc/hosts"} <= set(found)
-    below = [name for name in found if name.startswith(("v/", "proc/", "dev/", "tmp/", "sys/"))]
-    assert below == []
+    below = {name for name in found if name.startswith(("v/", "proc/", "dev/", "tmp/", "sys/"))}
+    # other tests have made places for mounts in this root
+    assert below <= {str(path.relative_to(busybox)) for path in busybox.rglob("*")}
     assert found["etc/hosts"].size == 0
     info = found["d/f"]
     assert (info.uid, info.gid, info.mode, info.size) == (7, 8, 0o6755, 3)

@@ -285,6 +285,7 @@ def test_a_hanging_disk_is_counted_and_blocks_nothing_for_ever(make: Make, tmp_p
 def test_that_the_program_runs_is_written_when_there_is_room_again(make: Make) -> None:
     """Until it is, everybody takes the container for one that was never started, and stop does nothing."""
     rig = make("exec sleep 20")
+    until(lambda: rig.entry.load().pid)
     path = rig.directory / "state.json"
     text = path.read_text()
     path.write_text("no room for more")
