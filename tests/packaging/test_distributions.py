@@ -83,6 +83,10 @@ def test_sdist_installs_and_works(
     assert own.ok("exec", "box", "echo", "x") == "x\n"
     own.ok("rm", "--force", "box")
     assert "modules.pack" not in own.run("doctor").stdout
+    library = f"import pycontain; print(pycontain.run({str(busybox)!r}, ['echo', 'x']).stdout)"
+    python_in_it = [environment / "bin/python", "-W", "error", "-c", library]
+    answer = subprocess.run(python_in_it, capture_output=True, text=True, cwd="/")
+    assert answer.stdout == "b'x\\n'\n", answer.stderr
     oci = subprocess.run([environment / "bin/pycontain-oci", "--version"], capture_output=True, text=True, check=True)
     assert oci.stdout.startswith("runc version 0.1.0+pycontain\n")
     assert (environment / "share/man/man1/pycontain-run.1").is_file()
