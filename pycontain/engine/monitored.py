@@ -157,13 +157,13 @@ def _be_monitor(making: Subject, ends: _Ends, report: int) -> NoReturn:
         for number in range(3):
             os.dup2(ends.null, number)
         arguments = [making.entry.directory, *map(str, ends.monitors)]
-        command, environment = [*_interpreter(), "--internal-monitor", *arguments], _environment()
+        command, variables = [*_interpreter(), "--internal-monitor", *arguments], environment()
         # what the caller has left open, a lock or the end of a pipe, must not live as long as the container
         close_others((report, *ends.monitors))
         for fd in ends.monitors:
             if fd >= 0:
                 os.set_inheritable(fd, True)
-        os.execve("/proc/self/exe", command, environment)
+        os.execve("/proc/self/exe", command, variables)
     except BaseException as error:  # a fork must not run its parent's code
         _fail(report, error)
 
@@ -232,13 +232,13 @@ def _interpreter() -> list[str]:
     return [sys.executable, *flags, start]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the monitor's environment: of the caller's nothing but where this interpreter's own libraries are.
 
     It is never empty: python-prctl's set_proctitle reads the first variable without looking whether there is one. The
     others keep the allocator from holding on to what a burst of output needed, see mallopt(3).
     """
-    environment = {
+    found = {
         "LC_ALL": "C.UTF-8",
         "MALLOC_ARENA_MAX": "1",
         "MALLOC_MMAP_THRESHOLD_": "16384",
@@ -247,5 +247,5 @@ def _environment() -> dict[str, str]:
     }
     libraries = sys._xoptions.get("pycontain.libraries")
     if isinstance(libraries, str):
-        environment["LD_LIBRARY_PATH"] = libraries
-    return environment
+        found["LD_LIBRARY_PATH"] = libraries
+    return found

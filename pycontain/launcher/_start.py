@@ -36,6 +36,7 @@ try:
             importer = vars(type(sys)("pycontain.modulepack"))
             exec(marshal.loads(data), importer)  # noqa: S102, S302  (as trusted as this file, and checked for damage)
             packed = importer["install"](top, pack, head, data)
+            del data  # 40 KB, which every monitor would keep
     posix.close(pack)
 except OSError:
     pass  # then they come from their files

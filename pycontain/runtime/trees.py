@@ -285,8 +285,9 @@ def _shift_owners(trees: Trees, op: OpenTree, fd: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM):
             raise
+        below = ", or on one that is mounted below it" if op.recursive else ""
         raise HostError(
-            f"{op.source}: owners cannot be shifted on this file system ({_filesystem(op.source)})",
+            f"{op.source}: owners cannot be shifted on this file system ({_filesystem(op.source)}){below}",
             requirement=IDMAP if op.spec_path == ROOT_PATH else "",
             hint="use a directory on ext4, xfs or btrfs, or no user namespace (--userns host)",
         ) from error

@@ -94,7 +94,8 @@ def test_usage_is_measured(run: Run) -> None:
     busy = run("sh", "-c", "i=0; while [ $i -lt 500000 ]; do i=$((i+1)); done").usage
     assert 1 <= idle.wall_s < 20
     assert idle.cpu_s < idle.wall_s
-    assert idle.cpu_s + 0.05 < busy.cpu_s < busy.wall_s + idle.cpu_s
+    # what its making took is before wall_s begins, and takes longer on a busy machine
+    assert idle.cpu_s + 0.05 < busy.cpu_s < 2 * busy.wall_s + idle.cpu_s
     assert 0 < idle.memory_peak_bytes < 64 << 20
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from harness.cli import LAUNCHER
 
 from pycontain.engine import protocol
+from pycontain.engine.monitored import environment
 from pycontain.engine.protocol import LateOptions, MonitorOptions
 from pycontain.kernel import _sys
 from pycontain.kernel.constants import PR_SET_CHILD_SUBREAPER
@@ -133,7 +134,7 @@ class Rig:
             os.dup2(null, fd)
         os.close(null)
         arguments = [str(self.directory), *(str(fd) for fd in fds)]
-        os.execv(LAUNCHER, [str(LAUNCHER), "--internal-monitor", *arguments])
+        os.execve(LAUNCHER, [str(LAUNCHER), "--internal-monitor", *arguments], environment())
 
     def _create(self, handoff: int, inside: list[int], others: tuple[int, ...], tty: bool) -> None:
         """Be the creator: fork the container, hand it over, and go."""
