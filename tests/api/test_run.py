@@ -163,7 +163,7 @@ def test_paths_are_relative_to_the_callers_directory(
     run: Run, busybox: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(busybox.parent)
-    assert library.run("./rootfs", ["true"], store=tmp_path / "store").exit_code == 0
+    assert library.run(f"./{busybox.name}", ["true"], store=tmp_path / "store").exit_code == 0
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     assert library.run(busybox, ["true"], store="store").exit_code == 0
