@@ -16,6 +16,7 @@ import pytest
 from harness import leaks
 from harness.cli import Cli
 from harness.probe import requires
+from harness.waiting import until
 
 SOAK = int(os.environ.get("PYCONTAIN_SOAK", "1"))
 pytestmark = [pytest.mark.runtime, requires("root"), pytest.mark.timeout(300 * SOAK)]
@@ -151,8 +152,7 @@ def test_monitor_keeps_no_descriptor_and_no_memory(pycontain: Cli, container: st
             time.sleep(0.05)
             client.kill()
         pycontain.ok("exec", container, "/bin/true")
-    time.sleep(0.3)
-    assert open_files(monitor) == before
+    until(lambda: open_files(monitor) == before)
     assert _private_kb(monitor) - memory < 256
 
 
