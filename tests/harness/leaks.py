@@ -26,6 +26,9 @@ RUN_DIRECTORY = Path("/run/pycontain")
 #: Directories below it that keep what is slow to compute; they may fill.
 CACHES = ("seccomp",)
 
+#: Files there that stay: what happened to containers that have gone, of bounded size.
+RECORDS = ("events.log", "events.log.1")
+
 _ID = re.compile(r"[0-9a-f]{64}")
 
 #: Length of an id as people see it.
@@ -248,7 +251,7 @@ def _files(directory: Path) -> list[str]:
     found = []
     for parent, directories, files in os.walk(directory):
         directories[:] = [name for name in directories if name not in CACHES]
-        found += [os.path.join(parent, file) for file in files if not file.endswith("lock")]
+        found += [os.path.join(parent, file) for file in files if not file.endswith("lock") and file not in RECORDS]
         if os.path.basename(parent) == "containers":
             found += [os.path.join(parent, name) for name in directories]
     return found
